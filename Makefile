@@ -1,0 +1,101 @@
+# Sala: `make run` on a fresh Debian or Ubuntu with git, make, curl and a Rust toolchain. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+# A newer Node than the system's, where that is too old for the page's build (scripts/node.sh).
+export PATH := $(CURDIR)/.tools/node/bin:$(PATH)
+
+SALA := target/release/sala
+# What the page is made of: a change in any of these builds it anew.
+WEB_SOURCES := $(shell find web/src web/public web/index.html web/package.json web/package-lock.json web/vite.config.ts \
+	-type f 2>/dev/null)
+
+## run: build everything and start Sala on this machine
+.PHONY: run
+run: build
+	@exec $(SALA) dev
+
+## build: the meeting page and the release binary
+.PHONY: build
+build: web/dist/.built
+	cargo build --release --locked --package sala
+
+## test: the whole suite: Rust, page, browsers, Python
+.PHONY: test
+test: test-rust test-web test-browser test-python
+
+## test-rust: unit, property and simulation tests, and each fuzz target for a moment
+.PHONY: test-rust
+test-rust: .tools/packages-build
+	cargo test --workspace --locked
+
+## test-web: the page's unit tests
+.PHONY: test-web
+test-web: web/node_modules/.installed
+	npm --prefix web test
+
+## test-browser: headless Chromium with the JavaScript SDK against the release binary
+.PHONY: test-browser
+test-browser: build .tools/packages-test e2e/browser/node_modules/.installed
+	SALA_BIN=$(CURDIR)/$(SALA) npm --prefix e2e/browser test
+
+## test-python: the Python SDK against the release binary
+.PHONY: test-python
+test-python: build e2e/python/.venv/.installed
+	cd e2e/python && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest
+
+## lint: formatting, clippy, licences, types
+.PHONY: lint
+lint: .tools/packages-build web/node_modules/.installed e2e/browser/node_modules/.installed
+	cargo fmt --all --check
+	# Without tests first: only there do the bans of clippy.toml hold. Tests may look at the clock.
+	cargo clippy --workspace --locked -- --deny warnings
+	cargo clippy --workspace --locked --all-targets -- --deny warnings --allow clippy::disallowed_methods
+	scripts/deny.sh
+	npm --prefix web run typecheck
+	npm --prefix e2e/browser run typecheck
+
+## fmt: format the Rust code
+.PHONY: fmt
+fmt:
+	cargo fmt --all
+
+## clean: remove everything that was built
+.PHONY: clean
+clean:
+	cargo clean
+	rm -rf .tools web/dist web/node_modules e2e/browser/node_modules e2e/browser/build e2e/python/.venv
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+web/dist/.built: $(WEB_SOURCES) web/node_modules/.installed
+	npm --prefix web run build
+	@touch $@
+
+web/node_modules/.installed: web/package-lock.json .tools/packages-build
+	npm --prefix web ci --no-audit --no-fund
+	@touch $@
+
+e2e/browser/node_modules/.installed: e2e/browser/package-lock.json .tools/packages-build
+	npm --prefix e2e/browser ci --no-audit --no-fund
+	@touch $@
+
+e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
+	python3 -m venv e2e/python/.venv
+	e2e/python/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.tools/packages-build: scripts/packages.sh scripts/node.sh
+	scripts/packages.sh cc:build-essential node:nodejs npm:npm
+	scripts/node.sh
+	@mkdir -p $(@D) && touch $@
+
+.tools/packages-test: scripts/packages.sh .tools/packages-build
+	scripts/packages.sh chromium:chromium python3:python3 python3-venv:python3-venv
+	@touch $@

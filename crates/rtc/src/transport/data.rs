@@ -1,0 +1,351 @@
+//! Data channels: SCTP over DTLS (RFC 8831) with in-band establishment. One association per peer, made
+//! lazily: a peer that negotiates no application section pays nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use sctp_proto::{
+    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
+    PayloadProtocolIdentifier as Ppi, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
+};
+
+use super::dcep::Dcep;
+
+/// Largest message in either direction, in bytes. Clients clamp to 64,000 (livekit.md §2.14); the rest is head-room.
+pub const MAX_MESSAGE: u32 = 256 * 1024;
+
+/// Channels of one peer. LiveKit clients open three; applications may add some.
+const MAX_CHANNELS: usize = 64;
+
+/// Bytes that may wait in one channel before [`DataChannels::send`] refuses more.
+pub const MAX_BUFFERED: usize = 4 * 1024 * 1024;
+
+/// SCTP payload per packet: DTLS overhead and IPv6/UDP headers within 1,200 bytes.
+const MAX_PAYLOAD: u32 = 1_120;
+
+/// The association needs an address to speak of; the real one is ICE's business.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
+
+/// Number of a channel: the SCTP stream it runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ChannelId(pub u16);
+
+/// How a channel behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelConfig {
+    pub label: String,
+    pub protocol: String,
+    pub ordered: bool,
+    pub max_retransmits: Option<u16>,
+    pub max_lifetime_ms: Option<u16>,
+}
+
+impl ChannelConfig {
+    /// Ordered and reliable.
+    pub fn reliable(label: &str) -> ChannelConfig {
+        let label = label.to_owned();
+        ChannelConfig { label, protocol: String::new(), ordered: true, max_retransmits: None, max_lifetime_ms: None }
+    }
+
+    /// Unordered, sent once.
+    pub fn lossy(label: &str) -> ChannelConfig {
+        ChannelConfig { ordered: false, max_retransmits: Some(0), ..ChannelConfig::reliable(label) }
+    }
+
+    /// Whether every message arrives as long as the association lives.
+    pub fn is_reliable(&self) -> bool {
+        self.max_retransmits.is_none() && self.max_lifetime_ms.is_none()
+    }
+
+    fn reliability(&self) -> (ReliabilityType, u32) {
+        match (self.max_retransmits, self.max_lifetime_ms) {
+            (Some(retransmits), _) => (ReliabilityType::Rexmit, u32::from(retransmits)),
+            (None, Some(lifetime_ms)) => (ReliabilityType::Timed, u32::from(lifetime_ms)),
+            (None, None) => (ReliabilityType::Reliable, 0),
+        }
+    }
+}
+
+/// What happened on the association.
+#[derive(Debug)]
+pub enum DataEvent {
+    /// A channel can be used, whoever opened it.
+    Opened(ChannelId, ChannelConfig),
+    Message(ChannelId, Bytes),
+    Closed(ChannelId),
+}
+
+/// Why a message was not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    #[error("the data channel is not open")]
+    NotOpen,
+    #[error("more than {MAX_BUFFERED} bytes wait in the data channel already; drop the message or wait")]
+    Full,
+    #[error("a message may have at most {MAX_MESSAGE} bytes")]
+    TooLarge,
+    #[error("the association refused the message: {0}")]
+    Association(String),
+}
+
+struct Channel {
+    config: ChannelConfig,
+    open: bool,
+}
+
+/// The data channels of one peer.
+pub struct DataChannels {
+    endpoint: Endpoint,
+    association: Option<(AssociationHandle, Association)>,
+    /// The DTLS client opens even streams, the server odd ones (RFC 8832 §6).
+    next_id: u16,
+    channels: HashMap<ChannelId, Channel>,
+    /// Asked for before the association was up.
+    waiting: Vec<ChannelConfig>,
+    connected: bool,
+    events: VecDeque<DataEvent>,
+}
+
+impl DataChannels {
+    /// `dtls_client`: that side starts the association as well.
+    pub fn new(dtls_client: bool) -> DataChannels {
+        let mut config = EndpointConfig::default();
+        config.max_payload_size(MAX_PAYLOAD);
+        let transport = || {
+            TransportConfig::default().with_max_send_message_size(MAX_MESSAGE)
+                .with_max_receive_message_size(MAX_MESSAGE)
+                .with_max_receive_buffer_size(1024 * 1024)
+        };
+        let mut server = ServerConfig::default();
+        server.transport = Arc::new(transport());
+        let mut endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(server)));
+        let association = dtls_client
+            .then(|| {
+                let mut client = ClientConfig::default();
+                client.transport = Arc::new(transport());
+                client
+            })
+            .and_then(|client| endpoint.connect(client, PEER).ok());
+        DataChannels {
+            endpoint,
+            association,
+            next_id: u16::from(!dtls_client),
+            channels: HashMap::new(),
+            waiting: Vec::new(),
+            connected: false,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Opens a channel, now or as soon as the association is up. [`DataEvent::Opened`] tells its id.
+    pub fn open(&mut self, config: ChannelConfig) {
+        if self.channels.len() + self.waiting.len() >= MAX_CHANNELS {
+            tracing::warn!(label = config.label, "too many data channels");
+            return;
+        }
+        self.waiting.push(config);
+        if self.connected {
+            self.open_waiting();
+        }
+    }
+
+    /// Sends one message. An empty one travels as RFC 8831 §6.6 says.
+    pub fn send(&mut self, id: ChannelId, message: &[u8]) -> Result<(), SendError> {
+        if message.len() > MAX_MESSAGE as usize {
+            return Err(SendError::TooLarge);
+        }
+        if !self.channels.get(&id).is_some_and(|channel| channel.open) {
+            return Err(SendError::NotOpen);
+        }
+        if self.buffered_amount(id) > MAX_BUFFERED {
+            return Err(SendError::Full);
+        }
+        let (_, association) = self.association.as_mut().ok_or(SendError::NotOpen)?;
+        let (body, ppi): (&[u8], Ppi) =
+            if message.is_empty() { (&[0], Ppi::BinaryEmpty) } else { (message, Ppi::Binary) };
+        association
+            .stream(id.0)
+            .and_then(|mut stream| stream.write_with_ppi(body, ppi))
+            .map(drop)
+            .map_err(|error| SendError::Association(error.to_string()))
+    }
+
+    /// Bytes that wait for the wire or for acknowledgement.
+    pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
+        let Some((_, association)) = self.association.as_mut() else { return 0 };
+        association.stream(id.0).and_then(|stream| stream.buffered_amount()).unwrap_or(0)
+    }
+
+    /// How an open or opening channel behaves.
+    pub fn config(&self, id: ChannelId) -> Option<&ChannelConfig> {
+        self.channels.get(&id).map(|channel| &channel.config)
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<DataEvent> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        let packet = Bytes::copy_from_slice(packet);
+        match self.endpoint.handle(now, PEER, None, None, packet) {
+            Some((handle, DatagramEvent::NewAssociation(association))) => {
+                // A second INIT (a peer that restarted) replaces the first association.
+                self.association = Some((handle, association));
+            }
+            Some((handle, DatagramEvent::AssociationEvent(event))) => {
+                if let Some((current, association)) = &mut self.association
+                    && *current == handle
+                {
+                    association.handle_event(event);
+                }
+            }
+            None => {}
+        }
+        self.process();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let Some((_, association)) = &mut self.association else { return };
+        if association.poll_timeout().is_some_and(|at| at <= now) {
+            association.handle_timeout(now);
+            self.process();
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.association.as_ref().and_then(|(_, association)| association.poll_timeout())
+    }
+
+    /// The next SCTP packets to go into DTLS.
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
+        let transmit = self.endpoint.poll_transmit().or_else(|| self.association.as_mut()?.1.poll_transmit(now))?;
+        match transmit.payload {
+            Payload::RawEncode(packets) => Some(packets),
+            Payload::PartialDecode(_) => Some(Vec::new()),
+        }
+    }
+
+    fn process(&mut self) {
+        let mut readable = Vec::new();
+        let mut fresh = false;
+        while let Some((handle, association)) = &mut self.association {
+            while let Some(event) = association.poll_endpoint_event() {
+                self.endpoint.handle_event(*handle, event);
+            }
+            let Some(event) = association.poll() else { break };
+            match event {
+                Event::Connected => {
+                    self.connected = true;
+                    fresh = true;
+                }
+                Event::Stream(StreamEvent::Readable { id } | StreamEvent::Opened { id }) => readable.push(id),
+                Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => {
+                    readable.push(id);
+                    if self.channels.remove(&ChannelId(id)).is_some() {
+                        self.events.push_back(DataEvent::Closed(ChannelId(id)));
+                    }
+                }
+                Event::HandshakeFailed { reason } | Event::AssociationLost { reason } => {
+                    tracing::debug!(?reason, "SCTP association ended");
+                    self.connected = false;
+                    self.association = None;
+                    for id in std::mem::take(&mut self.channels).into_keys() {
+                        self.events.push_back(DataEvent::Closed(id));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for id in readable {
+            self.read(id);
+        }
+        if fresh {
+            self.open_waiting();
+        }
+    }
+
+    fn read(&mut self, id: u16) {
+        loop {
+            let Some((_, association)) = self.association.as_mut() else { return };
+            let Ok(mut stream) = association.stream(id) else { return };
+            let Ok(Some(chunks)) = stream.read_sctp() else { return };
+            let mut message = BytesMut::zeroed(chunks.len());
+            let Ok(len) = chunks.read(&mut message) else { return };
+            message.truncate(len);
+            match chunks.ppi {
+                Ppi::Dcep => self.handle_dcep(id, &message),
+                Ppi::BinaryEmpty | Ppi::StringEmpty => self.message(id, Bytes::new()),
+                _ => self.message(id, message.freeze()),
+            }
+        }
+    }
+
+    fn message(&mut self, id: u16, message: Bytes) {
+        if self.channels.contains_key(&ChannelId(id)) {
+            self.events.push_back(DataEvent::Message(ChannelId(id), message));
+        }
+    }
+
+    fn handle_dcep(&mut self, id: u16, message: &[u8]) {
+        match Dcep::parse(message) {
+            Ok(Dcep::Open(config)) => {
+                if self.channels.len() >= MAX_CHANNELS || !self.configure(id, &config) {
+                    return;
+                }
+                self.write_dcep(id, &Dcep::Ack);
+                self.channels.insert(ChannelId(id), Channel { config: config.clone(), open: true });
+                self.events.push_back(DataEvent::Opened(ChannelId(id), config));
+            }
+            Ok(Dcep::Ack) => {
+                if let Some(channel) = self.channels.get_mut(&ChannelId(id))
+                    && !channel.open
+                {
+                    channel.open = true;
+                    self.events.push_back(DataEvent::Opened(ChannelId(id), channel.config.clone()));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "data channel message refused"),
+        }
+    }
+
+    fn open_waiting(&mut self) {
+        for config in std::mem::take(&mut self.waiting) {
+            let Some((_, association)) = self.association.as_mut() else { return };
+            while self.channels.contains_key(&ChannelId(self.next_id)) {
+                self.next_id += 2;
+            }
+            let id = self.next_id;
+            self.next_id += 2;
+            if let Err(error) = association.open_stream(id, Ppi::Binary) {
+                tracing::debug!(%error, "data channel could not be opened");
+                continue;
+            }
+            // The OPEN itself must arrive whatever the channel's reliability; it is set afterwards.
+            self.write_dcep(id, &Dcep::Open(config.clone()));
+            self.configure(id, &config);
+            self.channels.insert(ChannelId(id), Channel { config, open: false });
+        }
+    }
+
+    fn configure(&mut self, id: u16, config: &ChannelConfig) -> bool {
+        let Some((_, association)) = self.association.as_mut() else { return false };
+        let (reliability, value) = config.reliability();
+        association
+            .stream(id)
+            .and_then(|mut stream| stream.set_reliability_params(!config.ordered, reliability, value))
+            .is_ok()
+    }
+
+    fn write_dcep(&mut self, id: u16, message: &Dcep) {
+        let Some((_, association)) = self.association.as_mut() else { return };
+        let written =
+            association.stream(id).and_then(|mut stream| stream.write_with_ppi(&message.write(), Ppi::Dcep));
+        if let Err(error) = written {
+            tracing::debug!(%error, "data channel message not sent");
+        }
+    }
+}

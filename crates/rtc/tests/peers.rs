@@ -1,0 +1,258 @@
+//! Two peers on a virtual clock: what a client and the server do together.
+
+use std::time::{Duration, Instant};
+
+use rtc::negotiate::{Outgoing, ReceivePrefs};
+use rtc::transport::{ChannelConfig, DtlsIdentity};
+use rtc::{
+    Codec, DatagramQueue, ExtSeq, MediaKind, MediaPacket, OutPacket, Path, Peer, PeerConfig, PeerEvent, PeerRole,
+    Proto, Ssrc,
+};
+
+struct Pair {
+    now: Instant,
+    client: Peer,
+    server: Peer,
+    to_server: DatagramQueue,
+    to_client: DatagramQueue,
+    client_events: Vec<PeerEvent>,
+    server_events: Vec<PeerEvent>,
+    received: Vec<(MediaPacket, Vec<u8>)>,
+    /// Drop this datagram of media, by order.
+    drop_media: Option<usize>,
+    media_seen: usize,
+}
+
+fn peer(now: Instant, role: PeerRole, port: u16, seed: u64) -> Peer {
+    let local = format!("127.0.0.1:{port}").parse().unwrap();
+    let path = Path { proto: Proto::Udp, local, remote: local };
+    Peer::new(
+        PeerConfig {
+            identity: DtlsIdentity::generate().unwrap(),
+            role,
+            ice_lite: false,
+            controlling: port == 1000,
+            candidates: vec![path],
+            candidates_in_sdp: true,
+            ufrag_prefix: String::new(),
+            seed,
+        },
+        now,
+    )
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let now = Instant::now();
+        Pair {
+            now,
+            client: peer(now, PeerRole::Offerer, 1000, 1),
+            server: peer(now, PeerRole::Answerer, 2000, 2),
+            to_server: DatagramQueue::default(),
+            to_client: DatagramQueue::default(),
+            client_events: Vec::new(),
+            server_events: Vec::new(),
+            received: Vec::new(),
+            drop_media: None,
+            media_seen: 0,
+        }
+    }
+
+    fn negotiate(&mut self) {
+        let offer = self.client.create_offer(self.now);
+        self.server.accept_offer(self.now, &offer).unwrap();
+        let mids: Vec<_> =
+            self.server.sections().iter().filter(|section| section.remote_sends()).map(|s| s.mid).collect();
+        for mid in mids {
+            let codecs = vec![Codec::Vp8, Codec::Opus, Codec::H264];
+            self.server.set_receive(mid, ReceivePrefs { codecs, ..Default::default() });
+        }
+        let answer = self.server.create_answer(self.now);
+        self.client.accept_answer(self.now, &answer).unwrap();
+    }
+
+    /// Lets virtual time pass, delivering everything at once.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            let due = [self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min();
+            self.now = due.map_or(end, |due| due.clamp(self.now + Duration::from_micros(100), end));
+            self.client.handle_timeout(self.now, &mut self.to_server);
+            self.server.handle_timeout(self.now, &mut self.to_client);
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
+        for _ in 0..100 {
+            if self.to_server.datagrams.is_empty() && self.to_client.datagrams.is_empty() {
+                break;
+            }
+            while let Some((path, mut datagram)) = self.to_server.datagrams.pop_front() {
+                let seen = flip(path);
+                if matches!(datagram[0], 128..=191) && !(192..224).contains(&datagram[1]) {
+                    self.media_seen += 1;
+                    if self.drop_media == Some(self.media_seen) {
+                        continue;
+                    }
+                }
+                let media = self.server.handle_datagram(self.now, &seen, &mut datagram, &mut self.to_client);
+                if let Some(media) = media {
+                    let payload = datagram[media.payload.clone()].to_vec();
+                    self.received.push((media, payload));
+                }
+            }
+            while let Some((path, mut datagram)) = self.to_client.datagrams.pop_front() {
+                let seen = flip(path);
+                self.client.handle_datagram(self.now, &seen, &mut datagram, &mut self.to_server);
+            }
+        }
+        self.client_events.extend(std::iter::from_fn(|| self.client.poll_event()));
+        self.server_events.extend(std::iter::from_fn(|| self.server.poll_event()));
+    }
+}
+
+fn flip(path: Path) -> Path {
+    Path { proto: path.proto, local: path.remote, remote: path.local }
+}
+
+fn outgoing(codec: Codec) -> Outgoing {
+    Outgoing {
+        stream: "stream".into(),
+        track: "track".into(),
+        cname: "cname".into(),
+        codec,
+        stereo: false,
+        ssrc: Ssrc(1111),
+        rtx_ssrc: (codec.kind() == MediaKind::Video).then_some(Ssrc(2222)),
+        rids: Vec::new(),
+    }
+}
+
+fn packet(seq: u64, body: &[u8]) -> OutPacket<'_> {
+    OutPacket {
+        seq: ExtSeq(1_000 + seq),
+        timestamp: 3_000 * seq as u32,
+        marker: true,
+        red: false,
+        head: &[],
+        body,
+        dependency_descriptor: None,
+        abs_capture_time: None,
+        playout_delay: None,
+    }
+}
+
+#[test]
+fn peers_connect_and_media_arrives_decrypted() {
+    let mut pair = Pair::new();
+    let (sender, _) = pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    pair.negotiate();
+    pair.run(Duration::from_secs(2));
+    assert!(pair.client.is_connected() && pair.server.is_connected());
+
+    for seq in 0..10 {
+        pair.client.send_media(pair.now, sender, &packet(seq, b"hello"), &mut pair.to_server).unwrap();
+        pair.run(Duration::from_millis(20));
+    }
+    assert_eq!(pair.received.len(), 10);
+    assert!(pair.received.iter().all(|(media, payload)| media.codec == Codec::Vp8 && payload == b"hello"));
+}
+
+#[test]
+fn a_lost_packet_is_asked_for_and_comes_by_rtx() {
+    let mut pair = Pair::new();
+    let (sender, _) = pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    pair.negotiate();
+    pair.run(Duration::from_secs(2));
+    pair.drop_media = Some(pair.media_seen + 3);
+
+    for seq in 0..8 {
+        pair.client.send_media(pair.now, sender, &packet(seq, b"frame"), &mut pair.to_server).unwrap();
+        pair.run(Duration::from_millis(10));
+    }
+    let asked: Vec<u16> = pair
+        .client_events
+        .iter()
+        .filter_map(|event| match event {
+            PeerEvent::Nack(key, seqs) if *key == sender => Some(seqs.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(asked.first(), Some(&(1_002)));
+
+    pair.client.resend_media(pair.now, sender, &packet(2, b"frame"), &mut pair.to_server).unwrap();
+    pair.run(Duration::from_millis(50));
+    let repaired: Vec<_> = pair.received.iter().filter(|(media, _)| media.repaired).collect();
+    assert_eq!(repaired.len(), 1);
+    assert_eq!(repaired[0].0.seq.wire(), 1_002);
+    assert_eq!(repaired[0].1, b"frame");
+}
+
+#[test]
+fn data_channels_carry_messages_both_ways() {
+    let mut pair = Pair::new();
+    pair.client.offer_data_channels();
+    pair.client.open_channel(ChannelConfig::reliable("_reliable"));
+    pair.client.open_channel(ChannelConfig::lossy("_lossy"));
+    pair.negotiate();
+    pair.run(Duration::from_secs(3));
+
+    let opened = |events: &[PeerEvent], label: &str| {
+        events.iter().find_map(|event| match event {
+            PeerEvent::ChannelOpened(id, config) if config.label == label => Some(*id),
+            _ => None,
+        })
+    };
+    let client_side = opened(&pair.client_events, "_reliable").expect("open at the client");
+    let server_side = opened(&pair.server_events, "_reliable").expect("open at the server");
+    assert!(opened(&pair.server_events, "_lossy").is_some());
+
+    let large = vec![7; 60_000];
+    pair.client.send_data(client_side, &large).unwrap();
+    pair.server.send_data(server_side, b"answer").unwrap();
+    pair.run(Duration::from_secs(2));
+    let message = |events: &[PeerEvent]| {
+        events.iter().find_map(|event| match event {
+            PeerEvent::ChannelMessage(_, message) => Some(message.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(message(&pair.server_events).as_deref(), Some(large.as_slice()));
+    assert_eq!(message(&pair.client_events).as_deref(), Some(b"answer".as_slice()));
+}
+
+#[test]
+fn media_survives_an_ice_restart_by_a_new_offer() {
+    let mut pair = Pair::new();
+    let (sender, _) = pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    pair.negotiate();
+    pair.run(Duration::from_secs(2));
+    pair.client.restart_ice();
+    pair.negotiate();
+    pair.run(Duration::from_secs(2));
+    pair.client.send_media(pair.now, sender, &packet(0, b"after"), &mut pair.to_server).unwrap();
+    pair.run(Duration::from_millis(20));
+    assert_eq!(pair.received.last().map(|(_, payload)| payload.as_slice()), Some(b"after".as_slice()));
+    assert!(pair.server_events.iter().any(|event| matches!(event, PeerEvent::UfragChanged(_))));
+}
+
+#[test]
+fn a_peer_with_another_certificate_is_refused() {
+    let mut pair = Pair::new();
+    pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    let offer = pair.client.create_offer(pair.now);
+    let forged = offer.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 00:");
+    let forged: String = forged
+        .lines()
+        .map(|line| if line.starts_with("a=fingerprint") { &line[..line.len() - 3] } else { line })
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    pair.server.accept_offer(pair.now, &forged).unwrap();
+    let answer = pair.server.create_answer(pair.now);
+    pair.client.accept_answer(pair.now, &answer).unwrap();
+    pair.run(Duration::from_secs(2));
+    assert!(!pair.server.is_connected());
+    assert!(pair.server_events.iter().any(|event| matches!(event, PeerEvent::DtlsFailed)));
+}

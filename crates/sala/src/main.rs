@@ -1,0 +1,37 @@
+//! The `sala` binary: command line, configuration and wiring. What the commands do lives in the crates below.
+
+mod admin;
+mod cli;
+mod config;
+mod dev;
+mod log;
+mod server;
+mod token;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, KeysCommand, TokenCommand};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Dev(args) => dev::run(args),
+        Command::Serve(args) => server::serve(args),
+        Command::Token { command: TokenCommand::Create(args) } => token::create(*args),
+        Command::Room { command } => admin::run(command),
+        Command::Keys { command: KeysCommand::Generate } => {
+            let (key, secret) = auth::random_key_pair();
+            println!("{key}: {}", secret.reveal());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sala: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

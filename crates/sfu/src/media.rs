@@ -1,0 +1,219 @@
+//! A published track's media: what came of each layer, kept once for all subscribers.
+
+pub(crate) mod forwarder;
+pub(crate) mod ring;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use rtc::codec::dd::{DependencyDescriptor, Structure};
+use rtc::codec::{Descriptor, MediaInfo, PayloadInfo, red};
+use rtc::{Codec, ExtSeq, MediaKind, MediaPacket, StreamKey};
+
+use crate::publication::MAX_SPATIAL_LAYERS;
+use ring::{PacketRing, Stored};
+
+/// Highest temporal layer that is told apart.
+pub(crate) const MAX_TEMPORAL: u8 = 3;
+
+/// A layer without packets for so long is gone; a screen share may rest longer than a camera.
+const LAYER_TIMEOUT: Duration = Duration::from_millis(1_500);
+const SCREEN_LAYER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bitrates are measured over this window.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Key frames are asked for at most this often, by layer: a low one is cheap (livekit.md §5.1).
+const KEYFRAME_INTERVAL: [Duration; MAX_SPATIAL_LAYERS] =
+    [Duration::from_millis(500), Duration::from_millis(1_000), Duration::from_millis(1_000)];
+
+/// One encoding of a track as it arrives.
+pub(crate) struct Layer {
+    /// The publisher's stream; `None` until its first packet.
+    pub(crate) stream: Option<StreamKey>,
+    pub(crate) ring: PacketRing,
+    last_packet: Option<Instant>,
+    /// The publisher's clock: this RTP time was at this NTP time.
+    pub(crate) clock: Option<(u64, u32)>,
+    rate: Rate,
+    keyframe_asked: Option<Instant>,
+    keyframe_wanted: bool,
+    /// Dependency structure in force (AV1, VP9 with the extension).
+    structure: Option<Arc<Structure>>,
+}
+
+/// A packet of this batch, to be forwarded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) layer: u8,
+    pub(crate) seq: ExtSeq,
+}
+
+/// All media of a track.
+pub(crate) struct TrackMedia {
+    pub(crate) codec: Codec,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) fresh: Vec<Fresh>,
+    /// Several spatial layers within the one stream.
+    pub(crate) svc: bool,
+    timeout: Duration,
+}
+
+impl TrackMedia {
+    pub(crate) fn new(codec: Codec, info: &proto::TrackInfo, streams: usize) -> TrackMedia {
+        let video = codec.kind() == MediaKind::Video;
+        let screen = info.source() == proto::TrackSource::ScreenShare;
+        let layer = || Layer {
+            stream: None,
+            ring: if video { PacketRing::video() } else { PacketRing::audio() },
+            last_packet: None,
+            clock: None,
+            rate: Rate::default(),
+            keyframe_asked: None,
+            keyframe_wanted: false,
+            structure: None,
+        };
+        TrackMedia {
+            codec,
+            layers: (0..streams.clamp(1, MAX_SPATIAL_LAYERS)).map(|_| layer()).collect(),
+            fresh: Vec::new(),
+            svc: streams <= 1 && matches!(codec, Codec::Vp9 | Codec::Av1),
+            timeout: if screen { SCREEN_LAYER_TIMEOUT } else { LAYER_TIMEOUT },
+        }
+    }
+
+    /// Stores a packet. Returns false for packets that carry nothing to forward.
+    pub(crate) fn store(&mut self, now: Instant, layer: usize, packet: &MediaPacket, datagram: &[u8]) -> bool {
+        let Some(target) = self.layers.get_mut(layer) else { return false };
+        target.stream = Some(packet.stream);
+        let payload = &datagram[packet.payload.clone()];
+        let descriptor = packet.ext.dependency_descriptor().and_then(|range| datagram.get(range));
+        if payload.is_empty() {
+            target.ring.insert_padding(packet.seq, packet.timestamp);
+        } else {
+            target.last_packet = Some(now);
+            target.rate.add(now, payload.len());
+            let Some(stored) = target.describe(packet, payload, descriptor) else { return false };
+            if stored.info.keyframe {
+                target.keyframe_wanted = false;
+            }
+            target.ring.insert(packet.seq, stored, payload, descriptor.unwrap_or_default());
+        }
+        self.fresh.push(Fresh { layer: layer as u8, seq: packet.seq });
+        true
+    }
+
+    /// Whether a layer has sent lately.
+    pub(crate) fn is_live(&self, now: Instant, layer: usize) -> bool {
+        let last = self.layers.get(layer).and_then(|layer| layer.last_packet);
+        last.is_some_and(|last| now.duration_since(last) < self.timeout)
+    }
+
+    /// The best layer at or under `wanted` that sends, else the lowest that does.
+    pub(crate) fn best_layer(&self, now: Instant, wanted: usize) -> Option<usize> {
+        let live = |layer: &usize| self.is_live(now, *layer);
+        (0..=wanted.min(self.layers.len() - 1)).rev().find(live).or_else(|| (0..self.layers.len()).find(live))
+    }
+
+    /// Bits per second of one encoding as measured lately.
+    pub(crate) fn bitrate_bps(&self, now: Instant, layer: usize) -> u64 {
+        self.layers.get(layer).map_or(0, |layer| layer.rate.bps(now))
+    }
+
+    /// Notes that somebody waits for a key frame of a layer.
+    pub(crate) fn want_keyframe(&mut self, layer: usize) {
+        if let Some(layer) = self.layers.get_mut(layer) {
+            layer.keyframe_wanted = true;
+        }
+    }
+
+    /// The streams to ask for a key frame now: wanted, alive and not asked too recently.
+    pub(crate) fn take_keyframe_requests(&mut self, now: Instant) -> impl Iterator<Item = StreamKey> + '_ {
+        self.layers.iter_mut().enumerate().filter_map(move |(index, layer)| {
+            let rested = layer.keyframe_asked.is_none_or(|at| now.duration_since(at) >= KEYFRAME_INTERVAL[index]);
+            if !layer.keyframe_wanted || !rested {
+                return None;
+            }
+            layer.keyframe_asked = Some(now);
+            layer.stream
+        })
+    }
+}
+
+impl Layer {
+    /// What the packet means; `None` when its payload is not of its codec.
+    fn describe(&mut self, packet: &MediaPacket, payload: &[u8], dd: Option<&[u8]>) -> Option<Stored> {
+        let mut info = match PayloadInfo::parse(packet.codec, payload, packet.marker) {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::trace!(%error, "payload not understood");
+                return None;
+            }
+        };
+        let mut primary = 0;
+        if packet.codec == Codec::Red {
+            primary = red::Red::parse(payload).ok()?.primary().range().start;
+        }
+        if let Some(dd) = dd {
+            let parsed = DependencyDescriptor::parse(dd, self.structure.as_ref());
+            if let Ok(parsed) = parsed {
+                info.media = MediaInfo { size: info.media.size, ..parsed.media_info() };
+                if parsed.attached_structure.is_some() {
+                    self.structure = parsed.attached_structure;
+                }
+            }
+        }
+        Some(Stored {
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            red: packet.codec == Codec::Red,
+            primary_at: primary as u16,
+            info: info.media,
+            vp8: match info.descriptor {
+                Descriptor::Vp8(vp8) => Some(vp8),
+                _ => None,
+            },
+            abs_capture_time: packet.ext.abs_capture_time,
+            playout_delay: packet.ext.playout_delay,
+        })
+    }
+
+    /// The dependency structure in force.
+    pub(crate) fn structure(&self) -> Option<&Arc<Structure>> {
+        self.structure.as_ref()
+    }
+}
+
+/// Bytes over a sliding second, in two halves.
+#[derive(Default)]
+struct Rate {
+    began: Option<Instant>,
+    bytes: usize,
+    last_bps: u64,
+}
+
+impl Rate {
+    fn add(&mut self, now: Instant, bytes: usize) {
+        let began = *self.began.get_or_insert(now);
+        let elapsed = now.duration_since(began);
+        if elapsed >= RATE_WINDOW {
+            self.last_bps = (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            self.began = Some(now);
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+    }
+
+    fn bps(&self, now: Instant) -> u64 {
+        let Some(began) = self.began else { return 0 };
+        let elapsed = now.duration_since(began);
+        if elapsed >= 3 * RATE_WINDOW {
+            return 0;
+        }
+        if self.last_bps == 0 && elapsed > Duration::from_millis(200) {
+            return (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+        }
+        self.last_bps
+    }
+}

@@ -1,0 +1,6 @@
+//! Virtual network, simulated clients and seeded worlds for tests; never a dependency of a product crate.
+
+pub mod client;
+pub mod network;
+pub mod source;
+pub mod world;

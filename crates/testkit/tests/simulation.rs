@@ -1,0 +1,147 @@
+//! Seeded simulation of whole calls: clients, network and room on a virtual clock.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use rtc::MediaKind;
+use testkit::network::Conditions;
+use testkit::world::World;
+
+/// Media must be back so soon after the network has healed.
+const RECOVERY: Duration = Duration::from_secs(8);
+
+fn assert_clean(world: &World, what: &str) {
+    let violations = world.all_violations();
+    assert!(violations.is_empty(), "{what}: {violations:#?}");
+}
+
+#[test]
+fn two_clients_see_and_hear_each_other_in_both_topologies() {
+    for (first, second) in [(true, true), (false, false), (true, false)] {
+        let mut world = World::new(7);
+        let a = world.join(first, Conditions::IDEAL);
+        let b = world.join(second, Conditions::IDEAL);
+        for index in [a, b] {
+            let now = world.now;
+            world.members[index].client.publish(now, MediaKind::Audio, 1);
+            world.members[index].client.publish(now, MediaKind::Video, 3);
+        }
+        world.run(Duration::from_secs(5));
+        assert_clean(&world, "call");
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            assert_eq!(world.silent_pairs(kind, Duration::from_secs(1)), [], "{first} {second} {kind:?}");
+        }
+        for member in &world.members {
+            for received in member.client.received.values().filter(|r| r.packets > 20) {
+                assert!(received.completeness() > 0.999, "gap without loss: {received:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_after_the_last_leave() {
+    let mut world = World::new(3);
+    for single in [true, false] {
+        let index = world.join(single, Conditions::IDEAL);
+        let now = world.now;
+        world.members[index].client.publish(now, MediaKind::Video, 3);
+    }
+    world.run(Duration::from_secs(3));
+    for member in &mut world.members {
+        member.client.leave();
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.transports_left(), 0);
+    assert!(world.room.participants().is_empty());
+    world.run(Duration::from_secs(30));
+    assert!(world.finished, "an empty room ends after its departure timeout");
+}
+
+#[test]
+fn a_track_that_was_never_allowed_is_never_sent() {
+    let mut world = World::new(5);
+    let publisher = world.join(true, Conditions::IDEAL);
+    let allowed = world.join(true, Conditions::IDEAL);
+    let denied = world.join(true, Conditions::IDEAL);
+    let number = world.members[publisher].client.number;
+    world.members[denied].client.forbidden.push(number);
+    let friend = world.members[allowed].client.identity.clone();
+    let now = world.now;
+    world.members[publisher].client.allow_only(&[friend]);
+    world.run(Duration::from_millis(50));
+    world.members[publisher].client.publish(now, MediaKind::Video, 1);
+    world.run(Duration::from_secs(4));
+    assert_clean(&world, "permission");
+    assert_eq!(world.silent_pairs(MediaKind::Video, Duration::from_secs(1)), []);
+}
+
+/// One random story. The seed is all there is to it.
+fn story(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let mut world = World::new(seed);
+    let size = rng.usize(2..=if rng.u8(..5) == 0 { 10 } else { 5 });
+    for _ in 0..2 {
+        join_and_publish(&mut world, &mut rng);
+    }
+    for _ in 0..rng.usize(6..14) {
+        world.run(Duration::from_millis(rng.u64(50..900)));
+        let present: Vec<usize> = (0..world.members.len())
+            .filter(|index| !world.members[*index].client.left && !world.members[*index].closed)
+            .collect();
+        let someone = present.get(rng.usize(..present.len().max(1))).copied();
+        let now = world.now;
+        match (rng.u8(..9), someone) {
+            (0..=2, _) if present.len() < size => join_and_publish(&mut world, &mut rng),
+            (3, Some(index)) if present.len() > 2 => world.members[index].client.leave(),
+            (4, Some(index)) => world.members[index].client.set_muted(rng.bool()),
+            (5, Some(index)) => world.members[index].client.unpublish(now),
+            (6, Some(index)) => world.members[index].client.publish(now, MediaKind::Video, 3),
+            (_, Some(index)) => {
+                let conditions = if rng.u8(..6) == 0 { Conditions::CUT } else { Conditions::random(&mut rng) };
+                world.members[index].up.conditions = conditions;
+                world.members[index].down.conditions = Conditions { rate_bps: conditions.rate_bps, ..conditions };
+            }
+            _ => {}
+        }
+    }
+    for member in &mut world.members {
+        (member.up.conditions, member.down.conditions) = (Conditions::IDEAL, Conditions::IDEAL);
+    }
+    world.run(RECOVERY);
+    assert_clean(&world, &format!("seed {seed}"));
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        let silent = world.silent_pairs(kind, Duration::from_secs(1));
+        assert!(silent.is_empty(), "seed {seed}: no {kind:?} between {silent:?} after {:?}", world.elapsed());
+    }
+    for member in &mut world.members {
+        if !member.client.left {
+            member.client.leave();
+        }
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.transports_left(), 0, "seed {seed}: state is left after the last leave");
+    assert!(world.room.participants().is_empty(), "seed {seed}: somebody is left");
+}
+
+fn join_and_publish(world: &mut World, rng: &mut Rng) {
+    let conditions = if rng.bool() { Conditions::IDEAL } else { Conditions::random(rng) };
+    let index = world.join(rng.bool(), conditions);
+    let now = world.now;
+    let client = &mut world.members[index].client;
+    client.publish(now, MediaKind::Audio, 1);
+    if rng.bool() {
+        client.publish(now, MediaKind::Video, if rng.bool() { 3 } else { 1 });
+    }
+}
+
+/// `SALA_SIM_SEED=n` runs that seed alone; `SALA_SIM_SEEDS=n` so many of them.
+#[test]
+fn random_calls_keep_their_promises() {
+    if let Some(seed) = std::env::var("SALA_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return story(seed);
+    }
+    let seeds = std::env::var("SALA_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
+    let failed: Vec<u64> = (0..seeds).filter(|seed| std::panic::catch_unwind(|| story(*seed)).is_err()).collect();
+    assert!(failed.is_empty(), "seeds {failed:?} failed; run one with SALA_SIM_SEED=n");
+}

@@ -1,0 +1,31 @@
+"""The README's first call in Python must run as printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MARKED = re.compile(r"<!-- snippet:python -->.*?```python\n(?P<code>.*?)```.*?<!-- /snippet -->", re.DOTALL)
+RUN_LIMIT_S = 40
+
+
+def snippet() -> str:
+    for place in (REPOSITORY / "README.md", REPOSITORY / "e2e/python/README_SNIPPET.md"):
+        if place.exists() and (found := MARKED.search(place.read_text())):
+            return found["code"]
+    pytest.fail("README.md has no python block between <!-- snippet:python --> and <!-- /snippet -->")
+
+
+def test_the_readme_snippet_joins_a_room(server, tmp_path):
+    script = tmp_path / "snippet.py"
+    script.write_text(snippet())
+    environment = {**os.environ, "LIVEKIT_URL": server.url, "LIVEKIT_API_KEY": server.key, "LIVEKIT_API_SECRET": server.secret}
+    ran = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"in room hello as ada", ran.stdout), ran.stdout
