@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 
 import pytest
 from livekit import api
@@ -43,3 +44,19 @@ async def enter(server, room_name):
     yield join
     for member in members:
         await member.leave()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Ends the process without taking the interpreter apart.
+
+    The SDK's native threads may still call into Python then, which aborts the process (livekit 1.2.1, about one run
+    in three, whatever the server) and would turn a passed run into a failed one.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(getattr(config, "exit_status", 1))

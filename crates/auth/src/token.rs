@@ -85,8 +85,7 @@ impl KeyStore {
         let unverified = jsonwebtoken::dangerous::insecure_decode::<Value>(token);
         let mut payload = unverified.map_err(|_| TokenError::Malformed)?.claims;
         drop_nulls(&mut payload);
-        let registered =
-            Registered::deserialize(&payload).map_err(|_| TokenError::Malformed)?;
+        let registered = Registered::deserialize(&payload).map_err(|_| TokenError::Malformed)?;
         let secret = self.secret(&registered.iss).ok_or(TokenError::UnknownKey)?;
         if header.alg != Algorithm::HS256 {
             return Err(TokenError::BadMethod(format!("{:?}", header.alg)));

@@ -8,7 +8,7 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use mio::Waker;
 use sfu::{JoinParams, Room, RoomName, RoomOptions, SessionId, SessionOutput};
-use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::front::JoinFailure;
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     },
     With {
         room: RoomName,
-        run: Box<dyn FnOnce(&mut Room, Instant) + Send>,
+        run: RoomTask,
     },
     Rooms(oneshot::Sender<Vec<proto::Room>>),
     Stats(oneshot::Sender<ShardStats>),
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// Close all rooms, flush, end. The sender is dropped when that is done.
     Shutdown(oneshot::Sender<()>),
 }
+
+/// What somebody wants to be done with a room, on its shard.
+pub(crate) type RoomTask = Box<dyn FnOnce(&mut Room, Instant) + Send>;
 
 /// A client that wants into a room.
 pub(crate) struct JoinCommand {
@@ -149,10 +152,7 @@ impl Inbox {
     }
 
     pub(crate) fn take(&mut self) -> Option<Command> {
-        match self.queue.try_recv() {
-            Ok(command) => Some(command),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.queue.try_recv().ok()
     }
 
     /// Whether to look for sessions whose receivers are gone.

@@ -28,9 +28,17 @@ pub(crate) fn run(command: RoomCommand) -> anyhow::Result<()> {
         }
         RoomCommand::List { server } => {
             let answer = call(&server, "ListRooms", "", json!({}))?;
-            print_rows(&["ROOM", "PARTICIPANTS", "PUBLISHERS", "SID"], list(&answer, "rooms").iter().map(|room| {
-                vec![text(room, "name"), text(room, "num_participants"), text(room, "num_publishers"), text(room, "sid")]
-            }));
+            print_rows(
+                &["ROOM", "PARTICIPANTS", "PUBLISHERS", "SID"],
+                list(&answer, "rooms").iter().map(|room| {
+                    vec![
+                        text(room, "name"),
+                        text(room, "num_participants"),
+                        text(room, "num_publishers"),
+                        text(room, "sid"),
+                    ]
+                }),
+            );
         }
         RoomCommand::Delete { server, room } => {
             call(&server, "DeleteRoom", &room, json!({"room": room}))?;
@@ -38,21 +46,30 @@ pub(crate) fn run(command: RoomCommand) -> anyhow::Result<()> {
         }
         RoomCommand::Participants { server, room } => {
             let answer = call(&server, "ListParticipants", &room, json!({"room": room}))?;
-            print_rows(&["IDENTITY", "NAME", "STATE", "TRACKS"], list(&answer, "participants").iter().map(|participant| {
-                let tracks = list(participant, "tracks").iter().map(|track| {
-                    let muted = if track["muted"] == true { ", muted" } else { "" };
-                    format!("{} ({}{muted})", text(track, "sid"), text(track, "source").to_lowercase())
-                });
-                let tracks = tracks.collect::<Vec<_>>().join(" ");
-                vec![text(participant, "identity"), text(participant, "name"), text(participant, "state"), tracks]
-            }));
+            print_rows(
+                &["IDENTITY", "NAME", "STATE", "TRACKS"],
+                list(&answer, "participants").iter().map(|participant| {
+                    let tracks = list(participant, "tracks").iter().map(|track| {
+                        let muted = if track["muted"] == true { ", muted" } else { "" };
+                        format!("{} ({}{muted})", text(track, "sid"), text(track, "source").to_lowercase())
+                    });
+                    let tracks = tracks.collect::<Vec<_>>().join(" ");
+                    vec![
+                        text(participant, "identity"),
+                        text(participant, "name"),
+                        text(participant, "state"),
+                        tracks,
+                    ]
+                }),
+            );
         }
         RoomCommand::Remove { server, room, identity } => {
             call(&server, "RemoveParticipant", &room, json!({"room": room, "identity": identity}))?;
             println!("{identity} has been removed from {room}");
         }
         RoomCommand::Mute { server, room, identity, track_sid, unmute } => {
-            let request = json!({"room": room, "identity": identity, "track_sid": track_sid, "muted": !unmute});
+            let request =
+                json!({"room": room, "identity": identity, "track_sid": track_sid, "muted": !unmute});
             call(&server, "MutePublishedTrack", &room, request)?;
             println!("{track_sid} of {identity} is {}", if unmute { "unmuted" } else { "muted" });
         }
@@ -79,8 +96,11 @@ fn call(server: &ServerArgs, method: &str, room: &str, request: Value) -> anyhow
     let claims = Claims { identity: "sala-cli".into(), video: Some(video), ..Claims::default() };
     let token = token::key_store(&server.keys)?.mint(&claims, SystemTime::now(), TOKEN_TTL);
 
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(CALL_TIMEOUT)).http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(CALL_TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .into();
     let mut response = agent
         .post(format!("{base}/twirp/livekit.RoomService/{method}"))
         .header("Authorization", format!("Bearer {token}"))
@@ -89,7 +109,8 @@ fn call(server: &ServerArgs, method: &str, room: &str, request: Value) -> anyhow
         .with_context(|| format!("no answer from {base}; is the server running? set --url or LIVEKIT_URL"))?;
     let body = response.body_mut().read_to_string().context("the answer broke off")?;
     if response.status().is_success() {
-        return serde_json::from_str(&body).context("the answer is not JSON; does the URL lead to a server API?");
+        return serde_json::from_str(&body)
+            .context("the answer is not JSON; does the URL lead to a server API?");
     }
     let message = serde_json::from_str::<Value>(&body).ok().map(|error| text(&error, "msg"));
     let message = message.filter(|message| !message.is_empty()).unwrap_or(body);

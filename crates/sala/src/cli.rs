@@ -80,7 +80,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, short, env = "SALA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The configuration itself, as YAML
-    #[arg(long, env = "LIVEKIT_CONFIG", value_name = "YAML", conflicts_with = "config", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "LIVEKIT_CONFIG",
+        value_name = "YAML",
+        conflicts_with = "config",
+        hide_env_values = true
+    )]
     pub(crate) config_body: Option<String>,
 }
 
@@ -159,8 +165,10 @@ pub(crate) struct ServerArgs {
 }
 
 #[derive(Subcommand)]
-#[command(after_help = "The server and the key come from --url, --api-key and --api-secret, or from LIVEKIT_URL, \
-    LIVEKIT_API_KEY and LIVEKIT_API_SECRET. The defaults fit `sala dev`.")]
+#[command(
+    after_help = "The server and the key come from --url, --api-key and --api-secret, or from LIVEKIT_URL, \
+    LIVEKIT_API_KEY and LIVEKIT_API_SECRET. The defaults fit `sala dev`."
+)]
 pub(crate) enum RoomCommand {
     /// Create a room
     Create {

@@ -11,6 +11,10 @@ pub(crate) fn init(logging: &Logging) -> anyhow::Result<()> {
         format!("logging.level `{}` is not understood; use error, warn, info, debug or trace", logging.level)
     })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if logging.json { subscriber.json().init() } else { subscriber.init() }
+    if logging.json {
+        subscriber.json().init()
+    } else {
+        subscriber.init()
+    }
     Ok(())
 }

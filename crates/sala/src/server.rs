@@ -61,7 +61,10 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<()> {
 pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) -> anyhow::Result<()> {
     log::init(&config.logging)?;
     for key in secrets.keys.weak_ids().filter(|key| *key != "devkey") {
-        tracing::warn!(key, "the secret of this API key is short and can be guessed; make one with `sala keys generate`");
+        tracing::warn!(
+            key,
+            "the secret of this API key is short and can be guessed; make one with `sala keys generate`"
+        );
     }
     let listeners = listen(&config).await?;
     let shards = Shards::start(net_config(&config)?).map_err(|error| explain_net(error, &config))?;
@@ -109,7 +112,8 @@ async fn listen(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
             ),
             Err(_) if address.is_ipv6() && !listeners.is_empty() => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot listen on {address}; is the address of this machine?"));
+                return Err(error)
+                    .with_context(|| format!("cannot listen on {address}; is the address of this machine?"));
             }
         }
     }

@@ -78,7 +78,11 @@ impl Limits {
 }
 
 fn check_length(what: &str, text: &str, limit: usize) -> Result<(), String> {
-    if text.len() <= limit { Ok(()) } else { Err(format!("{what} length exceeds limits: max length {limit}")) }
+    if text.len() <= limit {
+        Ok(())
+    } else {
+        Err(format!("{what} length exceeds limits: max length {limit}"))
+    }
 }
 
 impl Config {

@@ -184,7 +184,8 @@ fn apply_publish(claims: &mut Claims, publish: &str) -> Result<(), ConnectError>
     if publish.is_empty() {
         return Ok(());
     }
-    let video = claims.video.as_mut().filter(|video| video.can_publish()).ok_or(ConnectError::NoPermission)?;
+    let video =
+        claims.video.as_mut().filter(|video| video.can_publish()).ok_or(ConnectError::NoPermission)?;
     video.can_subscribe = Some(false);
     claims.identity = format!("{}#{publish}", claims.identity);
     Ok(())
@@ -260,9 +261,7 @@ impl Wishes {
     fn from_join_request(request: proto::JoinRequest) -> Self {
         let reason = request.reconnect_reason;
         let settings = request.connection_settings.unwrap_or_default();
-        let resume = request
-            .reconnect
-            .then_some(Resume { participant_sid: request.participant_sid, reason });
+        let resume = request.reconnect.then_some(Resume { participant_sid: request.participant_sid, reason });
         Self {
             client: request.client_info.unwrap_or_default(),
             single_peer_connection: true,

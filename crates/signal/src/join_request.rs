@@ -39,8 +39,7 @@ pub(crate) enum JoinRequestError {
 /// Decodes the parameter. Work and memory are bounded by [`MAX_JOIN_REQUEST_BYTES`].
 pub(crate) fn decode(parameter: &str) -> Result<proto::JoinRequest, JoinRequestError> {
     let wrapped = BASE64_URL.decode(parameter).map_err(|_| JoinRequestError::Base64)?;
-    let wrapped =
-        proto::WrappedJoinRequest::decode(&*wrapped).map_err(|_| JoinRequestError::Wrapper)?;
+    let wrapped = proto::WrappedJoinRequest::decode(&*wrapped).map_err(|_| JoinRequestError::Wrapper)?;
     let request = match wrapped.compression() {
         Compression::None => wrapped.join_request,
         Compression::Gzip => inflate(&wrapped.join_request)?,

@@ -148,12 +148,10 @@ impl Connection {
         let now_ms = unix_ms(SystemTime::now());
         let message = match &request.message {
             Some(signal_request::Message::Ping(_)) => signal_response::Message::Pong(now_ms),
-            Some(signal_request::Message::PingReq(ping)) => {
-                signal_response::Message::PongResp(proto::Pong {
-                    last_ping_timestamp: ping.timestamp,
-                    timestamp: now_ms,
-                })
-            }
+            Some(signal_request::Message::PingReq(ping)) => signal_response::Message::PongResp(proto::Pong {
+                last_ping_timestamp: ping.timestamp,
+                timestamp: now_ms,
+            }),
             _ => return ControlFlow::Continue(()),
         };
         self.respond(&proto::SignalResponse { message: Some(message) }).await

@@ -41,7 +41,14 @@ async fn assets_are_cached_for_ever_and_compressed_for_those_who_can() {
 #[tokio::test]
 async fn unknown_paths_are_not_found() {
     let server = TestServer::start().await;
-    for path in ["/nope", "/assets/nope.js", "/m/", "/assets/../index.html", "/settings/regions", "/twirp/livekit.Foo/Bar"] {
+    for path in [
+        "/nope",
+        "/assets/nope.js",
+        "/m/",
+        "/assets/../index.html",
+        "/settings/regions",
+        "/twirp/livekit.Foo/Bar",
+    ] {
         let reply = server.get(path).await;
         assert_eq!((reply.status, reply.text()), (404, "404 page not found\n"), "{path}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
@@ -53,7 +60,10 @@ async fn cors_reflects_any_origin_even_on_refusals() {
     let server = TestServer::start().await;
     let origin = ("Origin", "http://app.example");
     let refused = server.send("GET", "/", &[origin, ("Authorization", "bearer x")], b"").await;
-    assert_eq!((refused.status, refused.text()), (401, "invalid authorization header. Must start with Bearer "));
+    assert_eq!(
+        (refused.status, refused.text()),
+        (401, "invalid authorization header. Must start with Bearer ")
+    );
     assert_eq!(refused.header("access-control-allow-origin"), Some("http://app.example"));
     assert_eq!(refused.header("access-control-expose-headers"), Some("*"));
     assert_eq!(refused.header("vary"), Some("Origin"));
@@ -183,7 +193,8 @@ async fn what_is_no_websocket_is_not_found_on_rtc() {
 #[tokio::test]
 async fn a_body_that_says_it_is_too_large_is_not_read() {
     let server = TestServer::start().await;
-    let headers = [("Content-Length", "10485761"), ("Content-Type", "application/json"), ("Origin", "http://x")];
+    let headers =
+        [("Content-Length", "10485761"), ("Content-Type", "application/json"), ("Origin", "http://x")];
     let reply = server.send("POST", "/twirp/livekit.RoomService/CreateRoom", &headers, b"").await;
     assert_eq!((reply.status, reply.text()), (413, "request body too large"));
     assert_eq!(reply.header("access-control-allow-origin"), Some("http://x"));
@@ -195,7 +206,8 @@ async fn a_body_that_does_not_say_its_size_is_cut_off() {
     config.limits.api_request_body_bytes = 1000;
     let server = TestServer::start_with(config).await;
     let chunk = format!("7d0\r\n{}\r\n0\r\n\r\n", " ".repeat(2000));
-    let headers = [("Transfer-Encoding", "chunked"), ("Content-Type", "application/json"), ("Content-Length", "")];
+    let headers =
+        [("Transfer-Encoding", "chunked"), ("Content-Type", "application/json"), ("Content-Length", "")];
     let headers = &headers[..2];
     let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

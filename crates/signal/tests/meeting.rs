@@ -41,7 +41,10 @@ async fn whoever_has_the_link_of_a_meeting_gets_a_token_for_it() {
     let token = joined["token"].as_str().unwrap();
     assert_eq!(server.get_as("/rtc/validate", token).await.text(), "success");
     let claims = server.keys.verify(token, std::time::SystemTime::now()).unwrap().claims;
-    assert_eq!((claims.name.as_str(), claims.identity.as_str()), ("Ana", joined["identity"].as_str().unwrap()));
+    assert_eq!(
+        (claims.name.as_str(), claims.identity.as_str()),
+        ("Ana", joined["identity"].as_str().unwrap())
+    );
     let again = join(&server, &request).await.json();
     assert_ne!(again["identity"], joined["identity"], "two people may have one name");
 }
@@ -94,7 +97,10 @@ async fn a_guesser_of_the_password_has_to_wait() {
     for _ in 0..10 {
         assert_eq!(create(&server, "admin:guess", "{}").await.status, 401);
     }
-    assert_eq!(error_code(&create(&server, "admin:pass:word", "{}").await), (429, "too_many_attempts".into()));
+    assert_eq!(
+        error_code(&create(&server, "admin:pass:word", "{}").await),
+        (429, "too_many_attempts".into())
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,13 @@ impl Api {
         let server = TestServer::start().await;
         let token = server.token(
             "backend",
-            VideoGrant { room_create: true, room_list: true, room_admin: true, room: "r".into(), ..Default::default() },
+            VideoGrant {
+                room_create: true,
+                room_list: true,
+                room_admin: true,
+                room: "r".into(),
+                ..Default::default()
+            },
         );
         Self { server, token }
     }
@@ -54,7 +60,11 @@ async fn a_room_is_created_listed_changed_and_deleted() {
     assert!(created["creation_time"].is_string(), "64-bit numbers are strings");
 
     let again = api.call("CreateRoom", &json!({"name": "r", "emptyTimeout": 5})).await.json();
-    assert_eq!((&again["sid"], &again["empty_timeout"]), (&created["sid"], &json!(99)), "a live room is left alone");
+    assert_eq!(
+        (&again["sid"], &again["empty_timeout"]),
+        (&created["sid"], &json!(99)),
+        "a live room is left alone"
+    );
 
     let listed = api.call("ListRooms", &json!({"names": ["r", "ghost"]})).await.json();
     assert_eq!(listed["rooms"].as_array().unwrap().len(), 1);
@@ -67,7 +77,10 @@ async fn a_room_is_created_listed_changed_and_deleted() {
     assert_eq!(api.call("DeleteRoom", &json!({"room": "r"})).await.text(), "{}");
     let gone = api.call("DeleteRoom", &json!({"room": "r"})).await;
     assert_eq!(gone.status, 404);
-    assert_eq!(gone.text(), r#"{"code":"not_found","msg":"twirp error unknown: requested room does not exist"}"#);
+    assert_eq!(
+        gone.text(),
+        r#"{"code":"not_found","msg":"twirp error unknown: requested room does not exist"}"#
+    );
 }
 
 #[tokio::test]
@@ -153,7 +166,10 @@ async fn who_is_not_there_is_not_found() {
         if exists {
             api.call("CreateRoom", &json!({"name": "r"})).await;
         }
-        assert_eq!(api.call("ListParticipants", &json!({"room": "r"})).await.text(), r#"{"participants":[]}"#);
+        assert_eq!(
+            api.call("ListParticipants", &json!({"room": "r"})).await.text(),
+            r#"{"participants":[]}"#
+        );
         for method in ["GetParticipant", "RemoveParticipant", "UpdateParticipant", "MutePublishedTrack"] {
             let reply = api.call(method, &json!({"room": "r", "identity": "a"})).await;
             assert_eq!((reply.status, &reply.json()["code"]), (404, &json!("not_found")), "{method}");
@@ -189,4 +205,7 @@ async fn what_is_not_served_says_so() {
     let api = Api::start().await;
     let reply = api.call("PerformRpc", &json!({"room": "r", "destinationIdentity": "a"})).await;
     assert_eq!((reply.status, &reply.json()["code"]), (501, &json!("unimplemented")));
+    let egress = api.server.send("POST", "/twirp/livekit.Egress/ListEgress", &[JSON], b"{}").await;
+    assert_eq!(egress.status, 501);
+    assert_eq!(egress.json()["msg"], "Egress is not served by this version of Sala");
 }

@@ -94,7 +94,9 @@ async fn a_join_request_is_read_from_the_query() {
 async fn refusals_are_http_statuses_not_closed_websockets() {
     let server = TestServer::start().await;
     for (path, status) in [("/rtc", 401), ("/rtc/v1?access_token=x", 401)] {
-        let Err(Error::Http(response)) = Client::open(&server, path).await else { panic!("{path} was upgraded") };
+        let Err(Error::Http(response)) = Client::open(&server, path).await else {
+            panic!("{path} was upgraded")
+        };
         assert_eq!(response.status().as_u16(), status);
     }
 }
@@ -166,7 +168,8 @@ async fn the_room_learns_when_a_socket_dies() {
     let server = TestServer::start().await;
     let mut client = Client::connect(&server, "ana").await;
     client.response().await;
-    let present = async || server.shards.with_room(&"r".into(), |room, _| room.participants().len()).await.unwrap_or(0);
+    let present =
+        async || server.shards.with_room(&"r".into(), |room, _| room.participants().len()).await.unwrap_or(0);
     assert_eq!(present().await, 1);
     drop(client);
     let gone = async {

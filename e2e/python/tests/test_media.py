@@ -5,7 +5,13 @@ import asyncio
 import pytest
 from livekit import rtc
 
-from sala_e2e.media import BAR_SPEED_PX_PER_S, WIDTH, frame_width_until, measured_bar_speed, strongest_frequency
+from sala_e2e.media import (
+    BAR_SPEED_PX_PER_S,
+    WIDTH,
+    frame_width_until,
+    measured_bar_speed,
+    strongest_frequency,
+)
 from sala_e2e.member import PATTERN, TONE
 from sala_e2e.waiting import until
 

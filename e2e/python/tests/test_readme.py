@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 MARKED = re.compile(r"<!-- snippet:python -->.*?```python\n(?P<code>.*?)```.*?<!-- /snippet -->", re.DOTALL)
 RUN_LIMIT_S = 40
+EXPECTED = "in room hello as ada"
+# livekit 1.2.1 aborts in about one of ten programs while the interpreter shuts down, after their last line and with any
+# server: only such a run is repeated.
+TRIES = 5
 
 
 def snippet() -> str:
@@ -24,8 +29,10 @@ def test_the_readme_snippet_joins_a_room(server, tmp_path):
     script = tmp_path / "snippet.py"
     script.write_text(snippet())
     environment = {**os.environ, "LIVEKIT_URL": server.url, "LIVEKIT_API_KEY": server.key, "LIVEKIT_API_SECRET": server.secret}
-    ran = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
-    )
+    for _ in range(TRIES):
+        ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S)
+        printed = ran.stdout.strip() == EXPECTED
+        if not (printed and ran.returncode == -signal.SIGABRT):
+            break
     assert ran.returncode == 0, ran.stderr
-    assert re.search(r"in room hello as ada", ran.stdout), ran.stdout
+    assert printed, ran.stdout

@@ -4,12 +4,11 @@ import asyncio
 
 import pytest
 from livekit import rtc
+from livekit.rtc import SimulateScenarioKind
 
 from sala_e2e.media import strongest_frequency
 from sala_e2e.member import TONE
 from sala_e2e.waiting import until
-
-from livekit.rtc import SimulateScenarioKind
 
 both_modes = pytest.mark.parametrize("single_pc", [True, False], ids=["single-pc", "dual-pc"])
 

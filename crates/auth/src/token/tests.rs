@@ -62,10 +62,7 @@ fn clocks_may_differ_by_a_minute_and_no_more() {
     assert!(verify(json!({"iss": "devkey", "exp": NOW - 59})).is_ok());
     assert_eq!(refused(json!({"iss": "devkey", "exp": NOW - 60})), TokenError::Expired);
     assert!(verify(json!({"iss": "devkey", "exp": NOW + 99, "nbf": NOW + 60})).is_ok());
-    assert_eq!(
-        refused(json!({"iss": "devkey", "exp": NOW + 99, "nbf": NOW + 61})),
-        TokenError::NotYetValid
-    );
+    assert_eq!(refused(json!({"iss": "devkey", "exp": NOW + 99, "nbf": NOW + 61})), TokenError::NotYetValid);
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl Egress for UdpEgress {
 #[inline]
 fn joins(run: &Message, next: &Range<usize>) -> bool {
     run.bytes.end == next.start
-        && run.bytes.len() % run.segment == 0
+        && run.bytes.len().is_multiple_of(run.segment)
         && next.len() <= run.segment
         && run.bytes.len() + next.len() <= MAX_GSO_BYTES
         && run.bytes.len() / run.segment < MAX_GSO_SEGMENTS

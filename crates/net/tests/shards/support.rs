@@ -89,7 +89,10 @@ pub(crate) async fn credentials(session: &mut Session) -> Credentials {
         }
     };
     let value = |name: &str| {
-        sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} is not in the offer {sdp}")).to_owned()
+        sdp.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_else(|| panic!("{name} is not in the offer {sdp}"))
+            .to_owned()
     };
     Credentials { ufrag: value("a=ice-ufrag:"), password: value("a=ice-pwd:") }
 }
@@ -114,7 +117,11 @@ pub(crate) fn candidate(shards: &Shards, proto: Proto) -> SocketAddr {
 }
 
 /// Asks for the counters until they are as expected.
-pub(crate) async fn eventually(shards: &Shards, what: &str, expected: impl Fn(&ShardStats) -> bool) -> ShardStats {
+pub(crate) async fn eventually(
+    shards: &Shards,
+    what: &str,
+    expected: impl Fn(&ShardStats) -> bool,
+) -> ShardStats {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let stats = shards.stats().await;

@@ -15,8 +15,24 @@ use super::{Config, KeyPairs};
 
 /// Keys of LiveKit's configuration for things that Sala does not do, so that a wrong guess at a typo is not made.
 const NOT_IN_SALA: [&str; 19] = [
-    "redis", "turn", "webhook", "ingress", "sip", "node_selector", "signal_relay", "psrpc", "agents", "api", "metric",
-    "node_stats", "trace", "prometheus", "prometheus_port", "debug_handler", "development", "enable_data_tracks",
+    "redis",
+    "turn",
+    "webhook",
+    "ingress",
+    "sip",
+    "node_selector",
+    "signal_relay",
+    "psrpc",
+    "agents",
+    "api",
+    "metric",
+    "node_stats",
+    "trace",
+    "prometheus",
+    "prometheus_port",
+    "debug_handler",
+    "development",
+    "enable_data_tracks",
     "log_level",
 ];
 
@@ -79,7 +95,8 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     let text = String::deserialize(deserializer)?;
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number = number.parse::<u32>().map_err(|_| D::Error::custom(format!("`{text}` is no duration: write 5s")))?;
+    let number =
+        number.parse::<u32>().map_err(|_| D::Error::custom(format!("`{text}` is no duration: write 5s")))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number.into())),
         "s" => Ok(Duration::from_secs(number.into())),
@@ -120,9 +137,8 @@ fn remedy_for(key: &str, expected: &[&'static str]) -> String {
     if NOT_IN_SALA.contains(&key) {
         return "LiveKit has it, Sala does not: remove it".into();
     }
-    let closest = expected.iter().max_by(|a, b| {
-        strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b))
-    });
+    let closest =
+        expected.iter().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
     match closest {
         Some(closest) if strsim::jaro_winkler(key, closest) > 0.75 => format!("did you mean `{closest}`?"),
         _ => format!("known here: {}", expected.join(", ")),

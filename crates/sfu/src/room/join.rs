@@ -133,6 +133,7 @@ impl Room {
         };
         if participant.subscriber_primary() {
             let channels = &mut participant.downlink().peer;
+            channels.offer_data_channels();
             channels.open_channel(ChannelConfig::reliable("_reliable"));
             channels.open_channel(ChannelConfig::lossy("_lossy"));
             channels.open_channel(ChannelConfig::lossy("_data_track"));

@@ -15,10 +15,10 @@ use axum::routing::any;
 use sfu::SessionOutput;
 use tokio::time::timeout;
 
+use super::ConnectionGuard;
 use super::middleware::{
     Authenticated, authenticate, body_too_large, cors, limit_body, recover, remove_double_slash,
 };
-use super::ConnectionGuard;
 use crate::connect::{self, Connect, ConnectError, Endpoint};
 use crate::query::Query;
 use crate::session::{self, TokenState};
@@ -114,8 +114,15 @@ impl RtcRequest {
     async fn checked(&self, endpoint: Endpoint, strict: bool) -> Result<Connect, ConnectError> {
         let query = Query::parse(self.head.uri.query().unwrap_or_default());
         let verified = self.authenticated.0.as_deref();
-        let checked =
-            connect::validate(&self.server, verified, &query, &self.head.headers, self.peer, endpoint, strict);
+        let checked = connect::validate(
+            &self.server,
+            verified,
+            &query,
+            &self.head.headers,
+            self.peer,
+            endpoint,
+            strict,
+        );
         checked.await
     }
 }
@@ -160,14 +167,12 @@ async fn connect(mut request: RtcRequest, endpoint: Endpoint) -> Response<Body> 
         0 => usize::MAX,
         limit => limit,
     };
-    upgrade
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .read_buffer_size(WEBSOCKET_BUFFER_BYTES)
-        .on_upgrade(async move |socket| {
+    upgrade.max_message_size(limit).max_frame_size(limit).read_buffer_size(WEBSOCKET_BUFFER_BYTES).on_upgrade(
+        async move |socket| {
             session::run(server, socket, session, first, TokenState { claims, expires_at }).await;
             drop(guard);
-        })
+        },
+    )
 }
 
 fn refuse(head: &request::Parts, error: ConnectError) -> Response<Body> {

@@ -136,7 +136,9 @@ fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<Strin
         return Err(ApiError::BadRequest(format!("{field} is empty; give one")));
     }
     if text.chars().count() > max_chars {
-        return Err(ApiError::BadRequest(format!("{field} is longer than {max_chars} characters; shorten it")));
+        return Err(ApiError::BadRequest(format!(
+            "{field} is longer than {max_chars} characters; shorten it"
+        )));
     }
     if text.chars().any(char::is_control) {
         return Err(ApiError::BadRequest(format!("{field} has control characters; remove them")));

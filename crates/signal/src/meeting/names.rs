@@ -5,21 +5,21 @@ use aws_lc_rs::rand;
 /// With two digits 64 × 64 × 90 names: enough that two meetings of a day rarely meet. The invite code is what
 /// keeps a meeting private, not its name.
 const ADJECTIVES: [&str; 64] = [
-    "amber", "azure", "bold", "brave", "breezy", "bright", "calm", "cheerful", "clear", "clever", "cosy", "crisp",
-    "curious", "daring", "dreamy", "eager", "early", "fair", "fancy", "fleet", "fond", "fresh", "gentle", "glad",
-    "golden", "grand", "green", "happy", "hardy", "honest", "humble", "jolly", "keen", "kind", "lively", "lucky",
-    "lunar", "mellow", "merry", "mild", "neat", "nimble", "noble", "open", "patient", "plucky", "polite", "proud",
-    "quick", "quiet", "rapid", "rosy", "serene", "shiny", "silver", "smart", "snug", "steady", "sunny", "swift",
-    "tidy", "vivid", "warm", "witty",
+    "amber", "azure", "bold", "brave", "breezy", "bright", "calm", "cheerful", "clear", "clever", "cosy",
+    "crisp", "curious", "daring", "dreamy", "eager", "early", "fair", "fancy", "fleet", "fond", "fresh",
+    "gentle", "glad", "golden", "grand", "green", "happy", "hardy", "honest", "humble", "jolly", "keen",
+    "kind", "lively", "lucky", "lunar", "mellow", "merry", "mild", "neat", "nimble", "noble", "open",
+    "patient", "plucky", "polite", "proud", "quick", "quiet", "rapid", "rosy", "serene", "shiny", "silver",
+    "smart", "snug", "steady", "sunny", "swift", "tidy", "vivid", "warm", "witty",
 ];
 
 const ANIMALS: [&str; 64] = [
-    "alpaca", "badger", "beaver", "bison", "bobcat", "camel", "condor", "coyote", "crane", "dolphin", "donkey",
-    "eagle", "egret", "falcon", "ferret", "finch", "fox", "gecko", "gibbon", "giraffe", "goose", "hare", "hawk",
-    "hedgehog", "heron", "ibex", "jackdaw", "jaguar", "kestrel", "koala", "lark", "lemur", "leopard", "llama",
-    "lynx", "magpie", "marmot", "marten", "moose", "newt", "ocelot", "osprey", "otter", "owl", "panda", "panther",
-    "pelican", "penguin", "plover", "puffin", "quail", "rabbit", "raven", "robin", "salmon", "seal", "sparrow",
-    "squirrel", "stork", "swan", "tapir", "turtle", "walrus", "wren",
+    "alpaca", "badger", "beaver", "bison", "bobcat", "camel", "condor", "coyote", "crane", "dolphin",
+    "donkey", "eagle", "egret", "falcon", "ferret", "finch", "fox", "gecko", "gibbon", "giraffe", "goose",
+    "hare", "hawk", "hedgehog", "heron", "ibex", "jackdaw", "jaguar", "kestrel", "koala", "lark", "lemur",
+    "leopard", "llama", "lynx", "magpie", "marmot", "marten", "moose", "newt", "ocelot", "osprey", "otter",
+    "owl", "panda", "panther", "pelican", "penguin", "plover", "puffin", "quail", "rabbit", "raven", "robin",
+    "salmon", "seal", "sparrow", "squirrel", "stork", "swan", "tapir", "turtle", "walrus", "wren",
 ];
 
 /// No look-alikes (0/o, 1/l).
@@ -58,7 +58,8 @@ pub(super) fn identity_for(name: &str) -> String {
 
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the operating system's random generator works: nothing here is safe without");
+    rand::fill(&mut bytes)
+        .expect("the operating system's random generator works: nothing here is safe without");
     bytes
 }
 
@@ -70,7 +71,9 @@ mod tests {
     fn rooms_read_well() {
         let room = random_room();
         let parts: Vec<_> = room.split('-').collect();
-        assert!(matches!(parts[..], [a, b, n] if ADJECTIVES.contains(&a) && ANIMALS.contains(&b) && n.len() == 2));
+        assert!(
+            matches!(parts[..], [a, b, n] if ADJECTIVES.contains(&a) && ANIMALS.contains(&b) && n.len() == 2)
+        );
     }
 
     #[test]

@@ -23,9 +23,17 @@ use crate::Server;
 /// Where the methods of the only service live.
 const ROOM_SERVICE: &str = "/twirp/livekit.RoomService/";
 
-/// Whether the path belongs to a service of this server. Others get a plain 404.
+/// Services of LiveKit's server that this one lacks: their callers are told so in Twirp's form.
+const NOT_SERVED: [&str; 4] = ["AgentDispatchService", "Egress", "Ingress", "SIP"];
+
+/// Whether the path belongs to a service that exists. Others get a plain 404.
 pub(crate) fn serves(path: &str) -> bool {
-    path.starts_with(ROOM_SERVICE)
+    path.starts_with(ROOM_SERVICE) || not_served(path).is_some()
+}
+
+fn not_served(path: &str) -> Option<&str> {
+    let (service, _method) = path.strip_prefix("/twirp/livekit.")?.split_once('/')?;
+    Some(service).filter(|service| NOT_SERVED.contains(service))
 }
 
 /// Answers one call. `claims` are those of the caller's token, if it came with one.
@@ -36,13 +44,17 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Response<Body> {
     let path = head.uri.path();
-    let bad_route = |message: String| {
-        TwirpError::bad_route(message, head.method.as_str(), path).into_response()
-    };
+    let bad_route =
+        |message: String| TwirpError::bad_route(message, head.method.as_str(), path).into_response();
     if head.method != Method::POST {
         return bad_route(format!("unsupported method {:?} (only POST is allowed)", head.method.as_str()));
     }
-    let Some(method) = path.strip_prefix(ROOM_SERVICE).filter(|method| room_service::METHODS.contains(method))
+    if let Some(service) = not_served(path) {
+        let text = format!("{service} is not served by this version of Sala");
+        return TwirpError::new(Code::Unimplemented, text).into_response();
+    }
+    let Some(method) =
+        path.strip_prefix(ROOM_SERVICE).filter(|method| room_service::METHODS.contains(method))
     else {
         return bad_route(format!("no handler for path {path:?}"));
     };
@@ -93,12 +105,10 @@ impl<'a> Call<'a> {
 
     fn decode<Req: Message + Default + DeserializeOwned>(&self) -> Result<Req, TwirpError> {
         match self.format {
-            Format::Json => from_json(&self.body).map_err(|_| {
-                TwirpError::new(Code::Malformed, "the json request could not be decoded")
-            }),
-            Format::Protobuf => Req::decode(self.body.clone()).map_err(|_| {
-                TwirpError::new(Code::Malformed, "the protobuf request could not be decoded")
-            }),
+            Format::Json => from_json(&self.body)
+                .map_err(|_| TwirpError::new(Code::Malformed, "the json request could not be decoded")),
+            Format::Protobuf => Req::decode(self.body.clone())
+                .map_err(|_| TwirpError::new(Code::Malformed, "the protobuf request could not be decoded")),
         }
     }
 

@@ -122,7 +122,8 @@ async fn mute_published_track(
 ) -> Result<proto::MuteRoomTrackResponse, TwirpError> {
     call.ensure_admin(&request.room)?;
     let proto::MuteRoomTrackRequest { room, identity, track_sid, muted } = request;
-    let track = call.of_participant(&room, move |room, now| room.mute_track(now, &identity, &track_sid, muted));
+    let track =
+        call.of_participant(&room, move |room, now| room.mute_track(now, &identity, &track_sid, muted));
     Ok(proto::MuteRoomTrackResponse { track: Some(track.await?) })
 }
 
@@ -234,7 +235,10 @@ impl Call<'_> {
     fn ensure_can_move(&self, from: &str, to: &str) -> Result<(), TwirpError> {
         self.ensure(self.claims.is_some_and(|claims| claims.may_move(from, to)))?;
         if from == to {
-            return Err(TwirpError::invalid_argument("destination room cannot be the same as source room", ""));
+            return Err(TwirpError::invalid_argument(
+                "destination room cannot be the same as source room",
+                "",
+            ));
         }
         Ok(())
     }

@@ -112,7 +112,8 @@ impl TestServer {
     /// One request on a connection of its own.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let connection = if headers.iter().any(|(name, _)| *name == "Connection") { "" } else { "Connection: close\r\n" };
+        let connection =
+            if headers.iter().any(|(name, _)| *name == "Connection") { "" } else { "Connection: close\r\n" };
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{connection}");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
@@ -151,7 +152,8 @@ pub struct Reply {
 
 impl Reply {
     fn parse(answer: &[u8]) -> Self {
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the server answers with a whole head");
+        let end =
+            answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the server answers with a whole head");
         let head = String::from_utf8(answer[..end].to_vec()).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
