@@ -183,10 +183,12 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let offered: Vec<Codec> =
             participant.publisher.peer.section(mid).map(|s| s.remote_codecs().collect()).unwrap_or_default();
-        let enabled = self.config.enabled_codecs.iter().copied();
+        let enabled = &self.config.enabled_codecs;
+        let usable = |codec: &&Codec| **codec != Codec::Red && enabled.contains(codec);
+        // Without a wish of the client's, what it lists first.
         let Some(codec) = preferred
             .filter(|codec| offered.contains(codec))
-            .or_else(|| enabled.clone().find(|codec| codec.kind() == kind && offered.contains(codec)))
+            .or_else(|| offered.iter().find(usable).copied())
         else {
             tracing::info!(%mid, "no common codec for a published track");
             return;
