@@ -114,6 +114,8 @@ fn call(server: &ServerArgs, method: &str, room: &str, request: Value) -> anyhow
     }
     let message = serde_json::from_str::<Value>(&body).ok().map(|error| text(&error, "msg"));
     let message = message.filter(|message| !message.is_empty()).unwrap_or(body);
+    // LiveKit's clients know errors by this prefix; people need not.
+    let message = message.trim_start_matches("twirp error unknown: ");
     match response.status().as_u16() {
         401 => bail!("{message}; check --api-key and --api-secret"),
         status => bail!("{message} (HTTP {status})"),

@@ -25,7 +25,6 @@ pub(crate) fn run(args: DevArgs) -> anyhow::Result<()> {
     config.rtc.udp_port = Some(args.rtc_udp_port);
     config.rtc.tcp_port = args.rtc_tcp_port;
     config.rtc.node_ip = args.node_ip.or_else(|| only_here.then_some(Ipv4Addr::LOCALHOST.into()));
-    config.room.enable_remote_unmute = true;
     let level =
         std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,sala=info,signal=info,net=info,sfu=info".into());
     config.logging = Logging { level, json: false };

@@ -1,5 +1,7 @@
 //! Logs go to standard error, as text or JSON. Secrets never get there: their types print nothing.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +12,9 @@ pub(crate) fn init(logging: &Logging) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&logging.level).with_context(|| {
         format!("logging.level `{}` is not understood; use error, warn, info, debug or trace", logging.level)
     })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     if logging.json {
         subscriber.json().init()
     } else {

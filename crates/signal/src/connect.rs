@@ -125,8 +125,7 @@ struct Wishes {
     resume: Option<Resume>,
 }
 
-/// Runs all checks. `strict` is the validate endpoint, which also refuses attributes that the connect would
-/// overlook.
+/// Runs all checks. `strict` is the validate endpoint, which refuses attributes that the connect overlooks.
 pub(crate) async fn validate(
     server: &Server,
     verified: Option<&Verified>,
@@ -155,6 +154,10 @@ pub(crate) async fn validate(
         return Err(ConnectError::RoomNotFound);
     }
     apply_metadata(&mut claims, &mut wishes)?;
+    // Presets are configured by name, and there are none here. LiveKit finds out at the connect only.
+    if !strict && !claims.room_preset.is_empty() {
+        return Err(ConnectError::UnknownPreset);
+    }
 
     let room_options = server.config.room_options(claims.room_config.as_deref());
     let params = join_params(server, &claims, wishes);
@@ -173,9 +176,6 @@ fn check_claims(server: &Server, claims: &Claims) -> Result<RoomName, ConnectErr
         return Err(ConnectError::NoRoom);
     }
     limits.check_room_name(room).map_err(ConnectError::TooLong)?;
-    if !claims.room_preset.is_empty() {
-        return Err(ConnectError::UnknownPreset);
-    }
     Ok(room.into())
 }
 

@@ -115,12 +115,7 @@ impl Section {
     /// What arrives on this section, by payload type, as settled: codec and repair.
     pub(crate) fn receive_formats(&self) -> Vec<(Pt, &Format)> {
         let mut formats = Vec::new();
-        let accepted = if self.prefs.codecs.is_empty() {
-            self.remote.iter().flat_map(|remote| &remote.formats).collect()
-        } else {
-            self.accepted()
-        };
-        for format in accepted {
+        for format in self.accepted() {
             formats.push((format.pt, format));
             formats.extend(format.rtx.map(|rtx| (rtx, format)));
         }

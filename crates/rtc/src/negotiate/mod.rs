@@ -135,9 +135,12 @@ impl Section {
         })
     }
 
-    /// The codecs, in order, that we accept on this section.
+    /// The codecs, in order, that we accept on this section; without preferences, all of them.
     fn accepted(&self) -> Vec<&Format> {
         let Some(remote) = &self.remote else { return Vec::new() };
+        if self.prefs.codecs.is_empty() {
+            return remote.formats.iter().collect();
+        }
         let mut accepted: Vec<&Format> = Vec::new();
         for codec in &self.prefs.codecs {
             accepted.extend(remote.formats.iter().filter(|format| format.codec == *codec));

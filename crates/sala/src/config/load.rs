@@ -39,8 +39,8 @@ const NOT_IN_SALA: [&str; 19] = [
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("cannot read {}: {source}; check the path and that this user may read it", .path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {reason}; check the path and that this user may read it", .path.display())]
+    Unreadable { path: PathBuf, reason: io::Error },
     #[error("{} is readable by others and holds secrets; run `chmod 600 {}`", .0.display(), .0.display())]
     Exposed(PathBuf),
     #[error("{origin}, line {line}: unknown key `{key}`; {remedy}")]
@@ -106,14 +106,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })
+    fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable { path: path.into(), reason })
 }
 
 /// Reads a file that must be its owner's alone.
 fn read_secret(path: &Path) -> Result<String, ConfigError> {
     const OTHERS: u32 = 0o007;
     let metadata = fs::metadata(path);
-    let metadata = metadata.map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+    let metadata = metadata.map_err(|reason| ConfigError::Unreadable { path: path.into(), reason })?;
     if metadata.permissions().mode() & OTHERS != 0 {
         return Err(ConfigError::Exposed(path.into()));
     }

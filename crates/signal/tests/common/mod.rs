@@ -41,6 +41,7 @@ fn engine() -> EngineConfig {
     EngineConfig {
         candidates: Vec::new(),
         ice_lite: false,
+        ufrag_prefix: String::new(),
         audio_active_level: 35,
         audio_min_percentile: 40,
         audio_update_interval: Duration::from_millis(400),
