@@ -20,7 +20,7 @@ run: build
 
 ## build: the meeting page and the release binary
 .PHONY: build
-build: web/dist/.built
+build: web/dist/index.html
 	cargo build --release --locked --package sala
 
 ## test: the whole suite: Rust, page, browsers, Python
@@ -74,7 +74,7 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-web/dist/.built: $(WEB_SOURCES) web/node_modules/.installed
+web/dist/index.html: $(WEB_SOURCES) web/node_modules/.installed
 	npm --prefix web run build
 	@touch $@
 

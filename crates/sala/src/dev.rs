@@ -2,7 +2,7 @@
 //! to do next.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use auth::KeyStore;
 use signal::meeting;
@@ -42,15 +42,15 @@ pub(crate) fn run(args: DevArgs) -> anyhow::Result<()> {
 
 /// What a newcomer wants to know, in one look.
 fn start_up_block(config: &Config, secrets: &Secrets) -> String {
-    let host = match config.bind_addresses.iter().find(|address| !address.is_loopback()) {
-        None => "localhost".to_owned(),
-        Some(address) if address.is_unspecified() => {
-            server::primary_address().map_or_else(|| "localhost".into(), |address| address.to_string())
-        }
-        Some(IpAddr::V6(v6)) => format!("[{v6}]"),
-        Some(v4) => v4.to_string(),
+    let others = config.bind_addresses.iter().find(|address| !address.is_loopback());
+    let reachable = match others {
+        Some(address) if address.is_unspecified() => server::primary_address(),
+        address => address.copied(),
     };
-    let web = format!("http://{host}:{}", config.port);
+    let web = match reachable {
+        Some(address) => format!("http://{}", SocketAddr::new(address, config.port)),
+        None => format!("http://localhost:{}", config.port),
+    };
     let (key, secret) = secrets.keys.first();
     let password = secrets.admin_password.as_ref().map_or("", |password| password.reveal());
     let mut block = String::new();

@@ -114,6 +114,15 @@ pub(crate) enum SubscriptionPolicy {
     Listed(Vec<proto::TrackPermission>),
 }
 
+/// The track and layer that a received stream is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamOwner {
+    pub(crate) track: TrackKey,
+    pub(crate) layer: usize,
+    /// When the track ended: what is still under way must not pass for the next track of the same section.
+    pub(crate) retired: Option<Instant>,
+}
+
 /// A data packet that waits for the receiver's channel, in encoded form.
 pub(crate) struct WaitingData {
     pub(crate) packet: bytes::Bytes,
@@ -165,8 +174,8 @@ pub(crate) struct Participant {
     pub(crate) waiting_data_bytes: usize,
     pub(crate) resume_faults: crate::room::ResumeFaults,
     pub(crate) next_token_refresh: Instant,
-    /// Which track and layer each stream of the publishing connection is.
-    pub(crate) streams: Vec<Option<(TrackKey, usize)>>,
+    /// What each stream of the publishing connection belongs to.
+    pub(crate) streams: Vec<Option<StreamOwner>>,
     /// The last connection qualities that were told.
     pub(crate) told_quality: Vec<proto::ConnectionQualityInfo>,
 }

@@ -394,9 +394,14 @@ impl Client {
         received.packets += 1;
         received.first_seq = received.first_seq.min(media.seq);
         if media.seq > received.highest_seq {
+            let before = received.highest_seq;
             received.highest_seq = media.seq;
             if (media.timestamp.wrapping_sub(received.newest_timestamp) as i32) < 0 {
-                self.violations.push(format!("timestamp of stream {ssrc} went back"));
+                let back = received.newest_timestamp.wrapping_sub(media.timestamp);
+                self.violations.push(format!(
+                    "timestamp of {:?} stream {ssrc} went back by {back} at {:?} after {:?}",
+                    received.kind, media.seq, before
+                ));
             }
             received.newest_timestamp = media.timestamp;
         }

@@ -9,6 +9,7 @@ use is::stun::{StunMessage, TransId};
 use is::{DefaultSha1HmacProvider, Sha1HmacProvider};
 use livekit_protocol as proto;
 use net::{NetConfig, Session, ShardStats, Shards};
+use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
 use rtc::Proto;
 use sfu::{EngineConfig, JoinParams, Limits, SessionId, SessionOutput};
@@ -78,7 +79,7 @@ pub(crate) struct Credentials {
     pub(crate) password: String,
 }
 
-/// Waits for the server's offer.
+/// Waits for the server's offer and answers it.
 pub(crate) async fn credentials(session: &mut Session) -> Credentials {
     let sdp = loop {
         let output = tokio::time::timeout(PATIENCE, session.recv()).await.expect("an offer in time");
@@ -94,7 +95,31 @@ pub(crate) async fn credentials(session: &mut Session) -> Credentials {
             .unwrap_or_else(|| panic!("{name} is not in the offer {sdp}"))
             .to_owned()
     };
+    let answer = answer(&value("a=mid:"));
+    session.send(proto::SignalRequest { message: Some(Ask::Answer(answer)) }).expect("a shard that lives");
     Credentials { ufrag: value("a=ice-ufrag:"), password: value("a=ice-pwd:") }
+}
+
+/// A client that takes the data channels, which the first offer is all about.
+fn answer(mid: &str) -> proto::SessionDescription {
+    let fingerprint = ["AB"; 32].join(":");
+    let lines = [
+        "v=0",
+        "o=- 1 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        &format!("a=group:BUNDLE {mid}"),
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:client",
+        "a=ice-pwd:a-password-that-is-long-enough",
+        &format!("a=fingerprint:sha-256 {fingerprint}"),
+        "a=setup:active",
+        &format!("a=mid:{mid}"),
+        "a=sctp-port:5000",
+        "",
+    ];
+    proto::SessionDescription { r#type: "answer".into(), sdp: lines.join("\r\n"), ..Default::default() }
 }
 
 impl Credentials {

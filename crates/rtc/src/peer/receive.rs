@@ -135,13 +135,17 @@ impl Receiver {
     pub(crate) fn configure(&mut self, ext: ExtMap, sections: Vec<ReceiveSection>) {
         self.ext = ext;
         self.sections = sections;
-        let live = |mid: Mid| self.sections.iter().any(|section| section.mid == mid);
-        let streams = &self.streams;
-        self.by_ssrc.retain(|(_, entry)| {
-            let (Entry::Media(key) | Entry::Repair(key)) = entry;
-            live(streams[usize::from(key.0)].mid)
-        });
-        self.last_hit = 0;
+        // An SSRC stays what it was: packets of a track that ended must not pass for the next one of its
+        // section. Only a crowd of them is thinned out.
+        if self.by_ssrc.len() > MAX_STREAMS / 2 {
+            let live = |mid: Mid| self.sections.iter().any(|section| section.mid == mid);
+            let streams = &self.streams;
+            self.by_ssrc.retain(|(_, entry)| {
+                let (Entry::Media(key) | Entry::Repair(key)) = entry;
+                live(streams[usize::from(key.0)].mid)
+            });
+            self.last_hit = 0;
+        }
     }
 
     pub(crate) fn stream(&self, key: StreamKey) -> Option<&ReceiveStream> {
@@ -268,15 +272,16 @@ impl Receiver {
     /// Finds out what an SSRC is that was not seen before: by the SDP, by the names in the header
     /// extensions, or, for peers that give neither, by a payload type that only one section has.
     fn identify(&mut self, now: Instant, header: &RtpHeader, ext: &ExtValues) -> Option<Entry> {
-        if self.by_ssrc.len() >= MAX_STREAMS {
+        if self.by_ssrc.len() >= MAX_STREAMS || self.streams.len() >= usize::from(u16::MAX) {
             return None;
         }
         let declared = self.sections.iter().find_map(|section| {
             let role = section.ssrcs.iter().find(|(ssrc, _)| *ssrc == header.ssrc)?.1;
             Some((section, Some(role)))
         });
-        let named =
-            || ext.mid.and_then(|mid| self.sections.iter().find(|section| section.mid == mid)).map(|s| (s, None));
+        // A section that lists its SSRCs has no others: this one is of a track that was there before.
+        let unlisted = || self.sections.iter().filter(|section| section.ssrcs.is_empty());
+        let named = || ext.mid.and_then(|mid| unlisted().find(|section| section.mid == mid)).map(|s| (s, None));
         let guessed = || {
             let mut fitting = self.sections.iter().filter(|section| section.format(header.pt).is_some());
             let only = fitting.next().filter(|section| section.ssrcs.is_empty())?;

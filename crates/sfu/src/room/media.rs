@@ -11,7 +11,7 @@ use rtc::{Egress, MediaKind, MediaPacket, Path, PeerEvent, SenderKey, StreamKey}
 use super::Room;
 use crate::api::*;
 use crate::media::forwarder::Target as LayerTarget;
-use crate::participant::{Participant, ParticipantKey, Target};
+use crate::participant::{Participant, ParticipantKey, StreamOwner, Target};
 use crate::publication::{TrackKey, TrackPublication};
 
 /// Connection quality is told this often.
@@ -19,6 +19,9 @@ const QUALITY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Assumed for retransmissions until measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(70);
+
+/// Packets of a track that ended may arrive for so long.
+const RETIREMENT: Duration = Duration::from_secs(2);
 
 /// Share of the estimate that video may fill; the rest is for audio, data and repair.
 const USABLE_PERCENT: u64 = 95;
@@ -49,7 +52,7 @@ impl Room {
     }
 
     fn media_packet(&mut self, now: Instant, key: ParticipantKey, packet: &MediaPacket, datagram: &[u8]) {
-        let Some((track_key, layer)) = self.track_of(key, packet.stream) else { return };
+        let Some((track_key, layer)) = self.track_of(now, key, packet.stream) else { return };
         let Some(track) = self.tracks.get_mut(&track_key) else { return };
         if let Some(level) = packet.ext.audio_level
             && !track.info.muted
@@ -64,13 +67,12 @@ impl Room {
     }
 
     /// Which track and layer a received stream is.
-    fn track_of(&mut self, key: ParticipantKey, stream: StreamKey) -> Option<(TrackKey, usize)> {
+    fn track_of(&mut self, now: Instant, key: ParticipantKey, stream: StreamKey) -> Option<(TrackKey, usize)> {
         let participant = self.participants.get_mut(&key)?;
-        let known = participant.streams.get(usize::from(stream.0)).copied().flatten();
-        if let Some((track, layer)) = known
-            && self.tracks.contains_key(&track)
-        {
-            return Some((track, layer));
+        match participant.streams.get(usize::from(stream.0)).copied().flatten() {
+            Some(StreamOwner { track, layer, retired: None }) => return Some((track, layer)),
+            Some(StreamOwner { retired: Some(at), .. }) if now < at + RETIREMENT => return None,
+            _ => {}
         }
         let info = participant.publisher.peer.stream(stream)?;
         let track = participant
@@ -78,13 +80,13 @@ impl Room {
             .iter()
             .filter_map(|key| self.tracks.get(key))
             .find(|track| track.mid == info.mid)?;
-        let found = (track.key, track.layer_of(info.rid));
+        let (track, layer) = (track.key, track.layer_of(info.rid));
         let index = usize::from(stream.0);
         if participant.streams.len() <= index {
             participant.streams.resize(index + 1, None);
         }
-        participant.streams[index] = Some(found);
-        Some(found)
+        participant.streams[index] = Some(StreamOwner { track, layer, retired: None });
+        Some((track, layer))
     }
 
     /// Forwards what this receive batch brought, subscription by subscription.
@@ -185,7 +187,7 @@ impl Room {
             PeerEvent::KeyframeWanted(sender) => self.keyframe_wanted(now, key, sender),
             PeerEvent::Nack(sender, seqs) => self.nacked.push((key, sender, seqs)),
             PeerEvent::StreamBroken(stream) => {
-                if let Some((track, layer)) = self.track_of(key, stream) {
+                if let Some((track, layer)) = self.track_of(now, key, stream) {
                     if let Some(track) = self.tracks.get_mut(&track)
                         && track.kind == MediaKind::Video
                     {
@@ -195,7 +197,7 @@ impl Room {
                 }
             }
             PeerEvent::SenderReport { stream, ntp, rtp_time } => {
-                if let Some((track, layer)) = self.track_of(key, stream) {
+                if let Some((track, layer)) = self.track_of(now, key, stream) {
                     self.reports.push((track, layer, ntp, rtp_time));
                 }
             }

@@ -262,6 +262,9 @@ impl Room {
         let publisher = track.publisher;
         let Some(participant) = self.participants.get_mut(&publisher) else { return };
         participant.published.retain(|other| *other != key);
+        for owner in participant.streams.iter_mut().flatten().filter(|owner| owner.track == key) {
+            owner.retired = Some(now);
+        }
         let queued = participant.queued.iter().position(|request| request.cid == track.cid);
         let queued = queued.and_then(|index| participant.queued.remove(index));
         let leaving = participant.state == proto::participant_info::State::Disconnected;

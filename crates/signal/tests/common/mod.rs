@@ -1,6 +1,6 @@
 //! A server with real shards on loopback, and a client that sees the bytes of HTTP.
 
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, unreachable_pub)] // a module of each test file, which uses a part of it
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
