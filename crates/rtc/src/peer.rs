@@ -18,9 +18,9 @@ use bytes::Bytes;
 use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, IceAgent, IceAgentEvent, IceConnectionState, IceCreds, Protocol};
 
+use crate::negotiate::Negotiator;
 use crate::rtcp::{RtcpPacket, RtcpWriter, parse_compound};
 use crate::rtp::{DatagramKind, RtpHeader, classify};
-use crate::negotiate::Negotiator;
 use crate::srtp::{MAX_RTCP_OVERHEAD, SrtpReceiver, SrtpSender};
 use crate::transport::*;
 use crate::twcc::TwccRecorder;
@@ -96,7 +96,11 @@ pub enum PeerEvent {
     /// Loss that retransmission cannot repair any more: ask the publisher for a key frame.
     StreamBroken(StreamKey),
     /// The publisher's clock: `rtp_time` was captured at `ntp`.
-    SenderReport { stream: StreamKey, ntp: u64, rtp_time: u32 },
+    SenderReport {
+        stream: StreamKey,
+        ntp: u64,
+        rtp_time: u32,
+    },
     /// The bandwidth towards the peer is estimated anew, in bit/s.
     BandwidthEstimate(u64),
 }
@@ -379,7 +383,8 @@ impl Peer {
                         self.event(PeerEvent::BandwidthEstimate(after));
                     }
                 }
-                RtcpPacket::Sdes(_) | RtcpPacket::Bye(_) | RtcpPacket::Remb(_) | RtcpPacket::Other { .. } => {}
+                RtcpPacket::Sdes(_) | RtcpPacket::Bye(_) | RtcpPacket::Remb(_) | RtcpPacket::Other { .. } => {
+                }
             }
         }
     }
@@ -641,5 +646,7 @@ fn local_candidate(path: &Path) -> Option<Candidate> {
         Proto::Udp => Candidate::builder().udp().host(path.local).build(),
         Proto::Tcp => Candidate::builder().tcp().host(path.local).tcptype("passive".parse().ok()?).build(),
     };
-    candidate.inspect_err(|error| tracing::warn!(%error, %path.local, "address is not usable as candidate")).ok()
+    candidate
+        .inspect_err(|error| tracing::warn!(%error, %path.local, "address is not usable as candidate"))
+        .ok()
 }

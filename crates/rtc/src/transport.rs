@@ -6,5 +6,5 @@ mod dtls;
 
 pub use data::{ChannelConfig, ChannelId, DataChannels, DataEvent, MAX_BUFFERED, MAX_MESSAGE, SendError};
 pub use dcep::{Dcep, DcepError};
-pub use dtls::{DtlsIdentity, Fingerprint, IdentityError};
 pub(crate) use dtls::{DtlsEvent, DtlsSession, DtlsState};
+pub use dtls::{DtlsIdentity, Fingerprint, IdentityError};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rtc::negotiate::{Outgoing, ReceivePrefs};
 use rtc::transport::{ChannelConfig, DtlsIdentity};
 use rtc::{
-    Codec, DatagramQueue, ExtSeq, MediaKind, MediaPacket, OutPacket, Path, Peer, PeerConfig, PeerEvent, PeerRole,
-    Proto, Ssrc,
+    Codec, DatagramQueue, ExtSeq, MediaKind, MediaPacket, OutPacket, Path, Peer, PeerConfig, PeerEvent,
+    PeerRole, Proto, Ssrc,
 };
 
 struct Pair {

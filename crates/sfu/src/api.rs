@@ -133,14 +133,24 @@ pub struct RefreshToken {
 
 /// What a room produces. Drain with [`crate::Room::poll_output`] after each input.
 #[derive(Debug)]
+// Events are rare and an output is moved once: a box would cost more than the size.
+#[allow(clippy::large_enum_variant)]
 pub enum RoomOutput {
     Session(SessionId, SessionOutput),
     /// STUN with this local ufrag, and later datagrams from validated paths, belong to the transport.
-    TransportOpened { transport: TransportId, ufrag: String },
+    TransportOpened {
+        transport: TransportId,
+        ufrag: String,
+    },
     /// ICE validated this way to the peer: datagrams that come by it belong to the transport.
-    PathValidated { transport: TransportId, path: Path },
+    PathValidated {
+        transport: TransportId,
+        path: Path,
+    },
     /// Forget the transport's ufrags and paths.
-    TransportClosed { transport: TransportId },
+    TransportClosed {
+        transport: TransportId,
+    },
     /// Something an observer (webhook, log, metric, test) wants to know.
     Event(RoomEvent),
     /// The room has ended; drop it.
@@ -239,7 +249,9 @@ impl Default for RoomOptions {
 /// Why a join was refused before anything was sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    #[error("room exceeds its maximum of {0} participants; raise max_participants or wait until somebody leaves")]
+    #[error(
+        "room exceeds its maximum of {0} participants; raise max_participants or wait until somebody leaves"
+    )]
     RoomFull(u32),
     #[error("room is closing; join again to start a new one")]
     RoomClosing,

@@ -10,7 +10,7 @@ const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuv
 const LEN: usize = 12;
 
 /// `prefix` and twelve random letters.
-pub fn sid(prefix: &str, rng: &mut Rng) -> String {
+pub(crate) fn sid(prefix: &str, rng: &mut Rng) -> String {
     let mut id = String::with_capacity(prefix.len() + LEN);
     id.push_str(prefix);
     id.extend((0..LEN).map(|_| ALPHABET[rng.usize(..ALPHABET.len())] as char));

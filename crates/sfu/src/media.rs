@@ -52,7 +52,6 @@ pub(crate) struct Fresh {
 
 /// All media of a track.
 pub(crate) struct TrackMedia {
-    pub(crate) codec: Codec,
     pub(crate) layers: Vec<Layer>,
     pub(crate) fresh: Vec<Fresh>,
     /// Several spatial layers within the one stream.
@@ -75,7 +74,6 @@ impl TrackMedia {
             structure: None,
         };
         TrackMedia {
-            codec,
             layers: (0..streams.clamp(1, MAX_SPATIAL_LAYERS)).map(|_| layer()).collect(),
             fresh: Vec::new(),
             svc: streams <= 1 && matches!(codec, Codec::Vp9 | Codec::Av1),
@@ -84,7 +82,13 @@ impl TrackMedia {
     }
 
     /// Stores a packet. Returns false for packets that carry nothing to forward.
-    pub(crate) fn store(&mut self, now: Instant, layer: usize, packet: &MediaPacket, datagram: &[u8]) -> bool {
+    pub(crate) fn store(
+        &mut self,
+        now: Instant,
+        layer: usize,
+        packet: &MediaPacket,
+        datagram: &[u8],
+    ) -> bool {
         let Some(target) = self.layers.get_mut(layer) else { return false };
         target.stream = Some(packet.stream);
         let payload = &datagram[packet.payload.clone()];
@@ -131,7 +135,8 @@ impl TrackMedia {
     /// The streams to ask for a key frame now: wanted, alive and not asked too recently.
     pub(crate) fn take_keyframe_requests(&mut self, now: Instant) -> impl Iterator<Item = StreamKey> + '_ {
         self.layers.iter_mut().enumerate().filter_map(move |(index, layer)| {
-            let rested = layer.keyframe_asked.is_none_or(|at| now.duration_since(at) >= KEYFRAME_INTERVAL[index]);
+            let rested =
+                layer.keyframe_asked.is_none_or(|at| now.duration_since(at) >= KEYFRAME_INTERVAL[index]);
             if !layer.keyframe_wanted || !rested {
                 return None;
             }
@@ -151,9 +156,8 @@ impl Layer {
                 return None;
             }
         };
-        let mut primary = 0;
         if packet.codec == Codec::Red {
-            primary = red::Red::parse(payload).ok()?.primary().range().start;
+            red::Red::parse(payload).ok()?;
         }
         if let Some(dd) = dd {
             let parsed = DependencyDescriptor::parse(dd, self.structure.as_ref());
@@ -168,7 +172,6 @@ impl Layer {
             timestamp: packet.timestamp,
             marker: packet.marker,
             red: packet.codec == Codec::Red,
-            primary_at: primary as u16,
             info: info.media,
             vp8: match info.descriptor {
                 Descriptor::Vp8(vp8) => Some(vp8),

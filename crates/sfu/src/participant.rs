@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::participant_info::State;
-use rtc::transport::ChannelId;
 use rtc::Peer;
+use rtc::transport::ChannelId;
 
 use crate::api::{Identity, JoinParams, ParticipantSid, RefreshToken, SessionId, TrackSid, TransportId};
 use crate::publication::{PendingTrack, TrackKey};
@@ -22,7 +22,9 @@ pub(crate) struct ParticipantKey(pub u32);
 pub(crate) enum Signal {
     Connected(SessionId),
     /// The socket is gone but media lives: a resume may come.
-    Lost { since: Instant },
+    Lost {
+        since: Instant,
+    },
 }
 
 impl Signal {
@@ -42,13 +44,6 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) fn to_proto(self) -> i32 {
-        match self {
-            Target::Publisher => proto::SignalTarget::Publisher as i32,
-            Target::Subscriber => proto::SignalTarget::Subscriber as i32,
-        }
-    }
-
     pub(crate) fn from_proto(target: i32) -> Target {
         if target == proto::SignalTarget::Subscriber as i32 { Target::Subscriber } else { Target::Publisher }
     }
@@ -85,7 +80,10 @@ pub(crate) enum OfferState {
     /// Something changed; the offer goes out at this time.
     Due(Instant),
     /// An offer is unanswered; `again` when something changed meanwhile.
-    Outstanding { since: Instant, again: bool },
+    Outstanding {
+        since: Instant,
+        again: bool,
+    },
 }
 
 /// How subscriptions reach the client.

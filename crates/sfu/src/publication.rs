@@ -72,11 +72,6 @@ impl TrackPublication {
             .min(MAX_SPATIAL_LAYERS - 1)
     }
 
-    /// Several spatial layers within one stream.
-    pub(crate) fn is_svc(&self) -> bool {
-        matches!(self.codec, Codec::Vp9 | Codec::Av1) && self.rids.len() <= 1 && self.info.layers.len() > 1
-    }
-
     /// The highest spatial layer that exists, by what the publisher announced.
     pub(crate) fn max_spatial(&self) -> u8 {
         let layers = if self.rids.len() > 1 { self.rids.len() } else { self.info.layers.len().max(1) };
@@ -98,16 +93,6 @@ impl TrackPublication {
         let fills = |layer: &proto::VideoLayer| layer.width.max(layer.height) * 10 >= wanted * 9;
         let index = self.info.layers.iter().position(fills);
         index.map_or(self.max_spatial(), |index| (index as u8).min(self.max_spatial()))
-    }
-
-    /// The quality name of a spatial layer.
-    pub(crate) fn quality_of(&self, spatial: u8) -> VideoQuality {
-        let named = self.info.layers.get(usize::from(spatial)).map(|layer| layer.quality());
-        named.unwrap_or(match spatial {
-            0 if self.max_spatial() > 0 => VideoQuality::Low,
-            1 => VideoQuality::Medium,
-            _ => VideoQuality::High,
-        })
     }
 
     pub(crate) fn source(&self) -> TrackSource {

@@ -30,8 +30,8 @@ use crate::ids;
 use crate::participant::{Participant, ParticipantKey, Target};
 use crate::publication::{TrackKey, TrackPublication};
 use crate::speakers::Speakers;
-pub(crate) use join::ResumeFaults;
 use data::Nonces;
+pub(crate) use join::ResumeFaults;
 use timers::Timers;
 use updates::Batched;
 
@@ -44,7 +44,10 @@ const MAX_OUTPUTS: usize = 1 << 20;
 enum Life {
     Open,
     /// Since this time nobody (but dependents) is here.
-    Empty { since: Instant, departed: bool },
+    Empty {
+        since: Instant,
+        departed: bool,
+    },
     Finished,
 }
 

@@ -117,7 +117,9 @@ impl Source {
             self.forced_until = None;
             self.level = 0.0;
         }
-        let enough = self.frames > 0 && self.active * 100 >= self.frames * u32::from(min_percentile) && self.active > 0;
+        let enough = self.frames > 0
+            && self.active * 100 >= self.frames * u32::from(min_percentile)
+            && self.active > 0;
         let linear = if enough { 10_f32.powf(-f32::from(self.loudest_dbov) / 20.0) } else { 0.0 };
         // −35 dBov is barely heard, 0 is shouting: what is told follows the ear, not the voltage.
         let heard = if enough { linear.powf(0.35).min(1.0) } else { 0.0 };

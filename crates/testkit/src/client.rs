@@ -11,7 +11,8 @@ use proto::signal_response::Message as Told;
 use rtc::negotiate::Outgoing;
 use rtc::transport::{ChannelConfig, DtlsIdentity};
 use rtc::{
-    Codec, DatagramQueue, ExtSeq, MediaKind, Mid, Path, Peer, PeerConfig, PeerEvent, PeerRole, Proto, Rid, Ssrc,
+    Codec, DatagramQueue, ExtSeq, MediaKind, Mid, Path, Peer, PeerConfig, PeerEvent, PeerRole, Proto, Rid,
+    Ssrc,
 };
 
 use crate::source::{AUDIO_INTERVAL, Encoding, VIDEO_INTERVAL, recognise};
@@ -71,7 +72,13 @@ pub struct Client {
     rng: fastrand::Rng,
 }
 
-fn side(identity: &Arc<DtlsIdentity>, role: PeerRole, local: std::net::SocketAddr, now: Instant, seed: u64) -> Side {
+fn side(
+    identity: &Arc<DtlsIdentity>,
+    role: PeerRole,
+    local: std::net::SocketAddr,
+    now: Instant,
+    seed: u64,
+) -> Side {
     let path = Path { proto: Proto::Udp, local, remote: local };
     let config = PeerConfig {
         identity: identity.clone(),
@@ -89,7 +96,8 @@ fn side(identity: &Arc<DtlsIdentity>, role: PeerRole, local: std::net::SocketAdd
 impl Client {
     /// `number` makes names and addresses; `single` chooses the topology.
     pub fn new(number: u32, single: bool, identity: &Arc<DtlsIdentity>, now: Instant, seed: u64) -> Client {
-        let address = |port: u16| std::net::SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], port));
+        let address =
+            |port: u16| std::net::SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], port));
         let mut publisher = side(identity, PeerRole::Offerer, address(1), now, seed);
         if single {
             for kind in [MediaKind::Audio, MediaKind::Video] {
@@ -151,8 +159,11 @@ impl Client {
     /// Publishes a track; video as simulcast of three when `layers` is 3.
     pub fn publish(&mut self, now: Instant, kind: MediaKind, layers: usize) {
         let cid = format!("cid-{}-{}", self.number, self.published.len());
-        let rids: Vec<Rid> =
-            if layers > 1 { ["q", "h", "f"].iter().filter_map(|rid| Rid::new(rid)).collect() } else { Vec::new() };
+        let rids: Vec<Rid> = if layers > 1 {
+            ["q", "h", "f"].iter().filter_map(|rid| Rid::new(rid)).collect()
+        } else {
+            Vec::new()
+        };
         let codec = if kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
         let outgoing = Outgoing {
             stream: cid.clone(),
@@ -224,7 +235,9 @@ impl Client {
     }
 
     pub fn publishes(&self, kind: MediaKind) -> bool {
-        self.published.iter().any(|published| published.kind == kind && !published.muted && published.sid.is_some())
+        self.published
+            .iter()
+            .any(|published| published.kind == kind && !published.muted && published.sid.is_some())
     }
 
     pub fn leave(&mut self) {
@@ -278,8 +291,12 @@ impl Client {
                     return self.violations.push(format!("offer not understood: {error}"));
                 }
                 let sdp = subscriber.peer.create_answer(now);
-                let answer =
-                    proto::SessionDescription { r#type: "answer".into(), sdp, id: offer.id, ..Default::default() };
+                let answer = proto::SessionDescription {
+                    r#type: "answer".into(),
+                    sdp,
+                    id: offer.id,
+                    ..Default::default()
+                };
                 self.ask(Ask::Answer(answer));
             }
             Told::TrackPublished(published) => {

@@ -11,7 +11,8 @@ use livekit_protocol as proto;
 use rtc::transport::DtlsIdentity;
 use rtc::{Codec, DatagramQueue, MediaKind, Path, Proto};
 use sfu::{
-    EngineConfig, JoinParams, Limits, Room, RoomEvent, RoomOptions, RoomOutput, SessionId, SessionOutput, TransportId,
+    EngineConfig, JoinParams, Limits, Room, RoomEvent, RoomOptions, RoomOutput, SessionId, SessionOutput,
+    TransportId,
 };
 
 use crate::client::Client;
@@ -259,7 +260,8 @@ impl World {
                     self.drain_room();
                 }
                 Signal::ToClient(session, output) => {
-                    let Some(member) = self.members.iter_mut().find(|member| member.session == session) else {
+                    let Some(member) = self.members.iter_mut().find(|member| member.session == session)
+                    else {
                         continue;
                     };
                     match output {
@@ -345,7 +347,11 @@ impl World {
     /// Everything that must never happen, of room and clients.
     pub fn all_violations(&self) -> Vec<String> {
         let of_clients = self.members.iter().flat_map(|member| {
-            member.client.violations.iter().map(|violation| format!("{}: {violation}", member.client.identity))
+            member
+                .client
+                .violations
+                .iter()
+                .map(|violation| format!("{}: {violation}", member.client.identity))
         });
         self.violations.iter().cloned().chain(of_clients).collect()
     }
@@ -354,7 +360,8 @@ impl World {
     pub fn silent_pairs(&self, kind: MediaKind, time: Duration) -> Vec<(u32, u32)> {
         let mut silent = Vec::new();
         for publisher in self.present().filter(|member| member.client.publishes(kind)) {
-            for subscriber in self.present().filter(|member| member.client.number != publisher.client.number) {
+            for subscriber in self.present().filter(|member| member.client.number != publisher.client.number)
+            {
                 let number = publisher.client.number;
                 if subscriber.client.forbidden.contains(&number) {
                     continue;

@@ -99,9 +99,11 @@ fn story(seed: u64) {
             (5, Some(index)) => world.members[index].client.unpublish(now),
             (6, Some(index)) => world.members[index].client.publish(now, MediaKind::Video, 3),
             (_, Some(index)) => {
-                let conditions = if rng.u8(..6) == 0 { Conditions::CUT } else { Conditions::random(&mut rng) };
+                let conditions =
+                    if rng.u8(..6) == 0 { Conditions::CUT } else { Conditions::random(&mut rng) };
                 world.members[index].up.conditions = conditions;
-                world.members[index].down.conditions = Conditions { rate_bps: conditions.rate_bps, ..conditions };
+                world.members[index].down.conditions =
+                    Conditions { rate_bps: conditions.rate_bps, ..conditions };
             }
             _ => {}
         }
@@ -143,6 +145,7 @@ fn random_calls_keep_their_promises() {
         return story(seed);
     }
     let seeds = std::env::var("SALA_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
-    let failed: Vec<u64> = (0..seeds).filter(|seed| std::panic::catch_unwind(|| story(*seed)).is_err()).collect();
+    let failed: Vec<u64> =
+        (0..seeds).filter(|seed| std::panic::catch_unwind(|| story(*seed)).is_err()).collect();
     assert!(failed.is_empty(), "seeds {failed:?} failed; run one with SALA_SIM_SEED=n");
 }

@@ -12,7 +12,9 @@ use crate::ext::{ExtKind, ExtMap};
 use crate::transport::Fingerprint;
 use crate::{Codec, MediaKind, Mid, Pt, Rid, Ssrc};
 
-pub use parse::{Description, Direction, Format, MAX_SDP, MAX_SECTIONS, Remote, SdpError, SectionKind, Setup};
+pub use parse::{
+    Description, Direction, Format, MAX_SDP, MAX_SECTIONS, Remote, SdpError, SectionKind, Setup,
+};
 
 /// What our side says about itself in every description.
 #[derive(Clone, Debug)]
@@ -156,7 +158,9 @@ fn best_format(formats: &[Format], codec: Codec) -> Option<&Format> {
     let plain = |format: &&Format| match codec {
         Codec::H264 => {
             format.parameter("packetization-mode") == Some("1")
-                && format.parameter("profile-level-id").is_some_and(|id| id.to_ascii_lowercase().starts_with("42"))
+                && format
+                    .parameter("profile-level-id")
+                    .is_some_and(|id| id.to_ascii_lowercase().starts_with("42"))
         }
         Codec::Vp9 => format.parameter("profile-id").is_none_or(|profile| profile == "0"),
         Codec::Av1 => format.parameter("profile").is_none_or(|profile| profile == "0"),
@@ -208,7 +212,9 @@ impl Negotiator {
 
     /// Whether data channels were negotiated.
     pub fn has_application(&self) -> bool {
-        self.sections.iter().any(|section| section.kind == SectionKind::Application && section.remote.is_some())
+        self.sections
+            .iter()
+            .any(|section| section.kind == SectionKind::Application && section.remote.is_some())
     }
 
     /// Whether the other side lists a codec anywhere where it could receive it; `None` when it has not
@@ -241,7 +247,10 @@ impl Negotiator {
     /// A section of our own making for the next offer: one of this kind that lies idle, or a new one.
     pub fn add_section(&mut self, kind: SectionKind) -> Mid {
         let idle = |section: &&Section| {
-            section.kind == kind && section.outgoing.is_none() && !section.receive && kind != SectionKind::Application
+            section.kind == kind
+                && section.outgoing.is_none()
+                && !section.receive
+                && kind != SectionKind::Application
         };
         if let Some(section) = self.sections.iter().find(idle) {
             return section.mid;
@@ -292,7 +301,9 @@ impl Negotiator {
     }
 
     fn check_places(&self, description: &Description) -> Result<(), SdpError> {
-        if description.sections.len() < self.sections.iter().filter(|section| section.remote.is_some()).count() {
+        if description.sections.len()
+            < self.sections.iter().filter(|section| section.remote.is_some()).count()
+        {
             let gone = &self.sections[description.sections.len()];
             return Err(SdpError::SectionChanged(gone.mid));
         }

@@ -34,7 +34,9 @@ pub enum SdpError {
     DuplicateMid(Mid),
     #[error("SDP lacks {0}")]
     Missing(&'static str),
-    #[error("media section {0} is gone or changed its kind; sections keep their place for ever (RFC 8829 §5.2.2)")]
+    #[error(
+        "media section {0} is gone or changed its kind; sections keep their place for ever (RFC 8829 §5.2.2)"
+    )]
     SectionChanged(Mid),
     #[error("SDP answers an offer with {expected} sections by {got}")]
     SectionCount { expected: usize, got: usize },
@@ -103,7 +105,11 @@ impl Format {
 
     /// The value of a `key=value` parameter of the fmtp line.
     pub(crate) fn parameter(&self, key: &str) -> Option<&str> {
-        self.fmtp.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v)
+        self.fmtp
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v)
     }
 }
 
@@ -244,7 +250,12 @@ impl Parser {
             proto: value.split_once(' ').map(|(kind, _)| kind).unwrap_or_default().to_owned() + " 0 " + proto,
             rejected: port == "0",
             direction: self.session_direction,
-            pts: words.filter_map(|word| word.parse().ok()).filter(|pt| *pt < 128).map(Pt).take(MAX_FORMATS).collect(),
+            pts: words
+                .filter_map(|word| word.parse().ok())
+                .filter(|pt| *pt < 128)
+                .map(Pt)
+                .take(MAX_FORMATS)
+                .collect(),
             rtpmaps: Vec::new(),
             fmtps: Vec::new(),
             feedback: Vec::new(),
@@ -420,7 +431,11 @@ impl Draft {
 
     fn formats(&self) -> Vec<Format> {
         let fmtp_of = |pt: Pt| {
-            self.fmtps.iter().find(|(known, _)| *known == pt).map(|(_, fmtp)| fmtp.as_str()).unwrap_or_default()
+            self.fmtps
+                .iter()
+                .find(|(known, _)| *known == pt)
+                .map(|(_, fmtp)| fmtp.as_str())
+                .unwrap_or_default()
         };
         let name_of = |pt: Pt| {
             let mapped = self.rtpmaps.iter().find(|(known, _)| *known == pt);
@@ -434,7 +449,8 @@ impl Draft {
         let rtx_of = |pt: Pt| {
             self.pts.iter().copied().find(|candidate| {
                 let apt = fmtp_of(*candidate).strip_prefix("apt=");
-                name_of(*candidate).eq_ignore_ascii_case("rtx") && apt.and_then(|apt| apt.parse().ok()) == Some(pt.0)
+                name_of(*candidate).eq_ignore_ascii_case("rtx")
+                    && apt.and_then(|apt| apt.parse().ok()) == Some(pt.0)
             })
         };
         let feedback_of = |pt: Pt| {

@@ -14,12 +14,7 @@ const OFFERED: [(Codec, u8, Option<u8>, &str); 9] = [
     (Codec::Pcma, 8, None, ""),
     (Codec::Vp8, 96, Some(97), ""),
     (Codec::Vp9, 98, Some(99), "profile-id=0"),
-    (
-        Codec::H264,
-        108,
-        Some(109),
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    ),
+    (Codec::H264, 108, Some(109), "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
     (Codec::Av1, 35, Some(36), ""),
     (Codec::H265, 116, Some(117), ""),
 ];
@@ -44,7 +39,9 @@ impl Negotiator {
         for section in &self.sections {
             match section.kind {
                 SectionKind::Media(kind) => offer_media(&mut sdp, section, kind, local),
-                SectionKind::Application | SectionKind::Other => application(&mut sdp, section, local, "actpass"),
+                SectionKind::Application | SectionKind::Other => {
+                    application(&mut sdp, section, local, "actpass")
+                }
             }
         }
         sdp
@@ -106,7 +103,11 @@ pub(super) fn application(sdp: &mut String, section: &Section, local: &Local, se
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=setup:{setup}\r\na=mid:{}\r\n",
         section.mid
     );
-    let _ = write!(sdp, "a=sendrecv\r\na=sctp-port:5000\r\na=max-message-size:{}\r\n", crate::transport::MAX_MESSAGE);
+    let _ = write!(
+        sdp,
+        "a=sendrecv\r\na=sctp-port:5000\r\na=max-message-size:{}\r\n",
+        crate::transport::MAX_MESSAGE
+    );
     credentials(sdp, local);
 }
 

@@ -223,9 +223,10 @@ impl Peer {
         for (_, sender) in self.senders.iter_mut() {
             let section = self.negotiator.section(sender.info.mid);
             let ours = section.filter(|section| {
-                section.outgoing.as_ref().is_some_and(|outgoing| {
-                    outgoing.ssrc == sender.info.ssrc || sender.info.rid.is_some()
-                })
+                section
+                    .outgoing
+                    .as_ref()
+                    .is_some_and(|outgoing| outgoing.ssrc == sender.info.ssrc || sender.info.rid.is_some())
             });
             sender.format = ours.and_then(Section::send_format);
         }

@@ -27,9 +27,14 @@ pub struct StreamKey(pub u16);
 /// What a payload type means on a section that we receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
-    Media { codec: Codec, nack: bool },
+    Media {
+        codec: Codec,
+        nack: bool,
+    },
     /// RFC 4588: the payload repairs packets of this payload type.
-    Rtx { primary: Pt },
+    Rtx {
+        primary: Pt,
+    },
 }
 
 /// What an SSRC of the SDP is for.
@@ -281,7 +286,8 @@ impl Receiver {
         });
         // A section that lists its SSRCs has no others: this one is of a track that was there before.
         let unlisted = || self.sections.iter().filter(|section| section.ssrcs.is_empty());
-        let named = || ext.mid.and_then(|mid| unlisted().find(|section| section.mid == mid)).map(|s| (s, None));
+        let named =
+            || ext.mid.and_then(|mid| unlisted().find(|section| section.mid == mid)).map(|s| (s, None));
         let guessed = || {
             let mut fitting = self.sections.iter().filter(|section| section.format(header.pt).is_some());
             let only = fitting.next().filter(|section| section.ssrcs.is_empty())?;

@@ -165,8 +165,9 @@ impl SenderSet {
 
     /// Any sender on which padding can travel.
     fn padding_sender(&mut self) -> Option<SenderKey> {
-        let usable =
-            |sender: &Sender| sender.stats.packet_count() > 0 && sender.format.is_some_and(|f| f.rtx_pt.is_some());
+        let usable = |sender: &Sender| {
+            sender.stats.packet_count() > 0 && sender.format.is_some_and(|f| f.rtx_pt.is_some())
+        };
         self.iter_mut().find(|(_, sender)| usable(sender)).map(|(key, _)| key)
     }
 

@@ -47,7 +47,13 @@ impl ChannelConfig {
     /// Ordered and reliable.
     pub fn reliable(label: &str) -> ChannelConfig {
         let label = label.to_owned();
-        ChannelConfig { label, protocol: String::new(), ordered: true, max_retransmits: None, max_lifetime_ms: None }
+        ChannelConfig {
+            label,
+            protocol: String::new(),
+            ordered: true,
+            max_retransmits: None,
+            max_lifetime_ms: None,
+        }
     }
 
     /// Unordered, sent once.
@@ -115,7 +121,8 @@ impl DataChannels {
         let mut config = EndpointConfig::default();
         config.max_payload_size(MAX_PAYLOAD);
         let transport = || {
-            TransportConfig::default().with_max_send_message_size(MAX_MESSAGE)
+            TransportConfig::default()
+                .with_max_send_message_size(MAX_MESSAGE)
                 .with_max_receive_message_size(MAX_MESSAGE)
                 .with_max_receive_buffer_size(1024 * 1024)
         };
@@ -222,7 +229,8 @@ impl DataChannels {
 
     /// The next SCTP packets to go into DTLS.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
-        let transmit = self.endpoint.poll_transmit().or_else(|| self.association.as_mut()?.1.poll_transmit(now))?;
+        let transmit =
+            self.endpoint.poll_transmit().or_else(|| self.association.as_mut()?.1.poll_transmit(now))?;
         match transmit.payload {
             Payload::RawEncode(packets) => Some(packets),
             Payload::PartialDecode(_) => Some(Vec::new()),

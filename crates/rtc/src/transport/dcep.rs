@@ -76,7 +76,13 @@ fn parse_open(message: &[u8]) -> Result<ChannelConfig, DcepError> {
     };
     let label = name(names, 0, label_len)?;
     let protocol = name(names, label_len, protocol_len)?;
-    Ok(ChannelConfig { label, protocol, ordered: header[1] & UNORDERED == 0, max_retransmits, max_lifetime_ms })
+    Ok(ChannelConfig {
+        label,
+        protocol,
+        ordered: header[1] & UNORDERED == 0,
+        max_retransmits,
+        max_lifetime_ms,
+    })
 }
 
 fn name(names: &[u8], start: usize, len: usize) -> Result<String, DcepError> {
@@ -100,7 +106,8 @@ mod tests {
         {
             let label = "_lossy".to_owned();
             let protocol = "p".to_owned();
-            let open = Dcep::Open(ChannelConfig { label, protocol, ordered, max_retransmits, max_lifetime_ms });
+            let open =
+                Dcep::Open(ChannelConfig { label, protocol, ordered, max_retransmits, max_lifetime_ms });
             assert_eq!(Dcep::parse(&open.write()), Ok(open));
         }
         assert_eq!(Dcep::parse(&Dcep::Ack.write()), Ok(Dcep::Ack));

@@ -119,7 +119,12 @@ pub(crate) struct DtlsSession {
 impl DtlsSession {
     /// As server (`a=setup:passive`) unless `active`. DTLS 1.2 on purpose: there the server chooses the
     /// SRTP profile, and AES-GCM costs a fifth of what browsers would choose.
-    pub(crate) fn new(identity: &DtlsIdentity, active: bool, expected: Fingerprint, now: Instant) -> DtlsSession {
+    pub(crate) fn new(
+        identity: &DtlsIdentity,
+        active: bool,
+        expected: Fingerprint,
+        now: Instant,
+    ) -> DtlsSession {
         let mut dtls = Dtls::new_12(identity.config.clone(), identity.certificate.clone(), now);
         dtls.set_active(active);
         DtlsSession {

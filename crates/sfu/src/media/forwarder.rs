@@ -124,10 +124,6 @@ impl Forwarder {
         self.target = target;
     }
 
-    pub(crate) fn target(&self) -> Option<Target> {
-        self.target
-    }
-
     /// The spatial layer that is being forwarded, of whichever kind.
     pub(crate) fn current_spatial(&self, svc: bool) -> Option<u8> {
         if svc { self.layer.map(|_| self.spatial) } else { self.layer }
@@ -143,7 +139,8 @@ impl Forwarder {
         let best = media.best_layer(now, wanted)?;
         match self.layer {
             Some(layer) if usize::from(layer) == best => {
-                (media.svc && self.spatial < target.spatial && self.spatial < media_spatial(media)).then_some(0)
+                (media.svc && self.spatial < target.spatial && self.spatial < media_spatial(media))
+                    .then_some(0)
             }
             _ => Some(best),
         }
@@ -441,5 +438,6 @@ fn munged(ids: Vp8Ids, epoch: &Epoch) -> Vp8Ids {
 /// Highest spatial layer that an SVC stream has been seen to have.
 fn media_spatial(media: &TrackMedia) -> u8 {
     let structure = media.layers.first().and_then(Layer::structure);
-    structure.map_or(crate::publication::MAX_SPATIAL_LAYERS as u8 - 1, |structure| structure.max_layer().spatial)
+    structure
+        .map_or(crate::publication::MAX_SPATIAL_LAYERS as u8 - 1, |structure| structure.max_layer().spatial)
 }

@@ -11,10 +11,8 @@ use rtc::ext::{AbsCaptureTime, PlayoutDelay};
 pub(crate) struct Stored {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
-    /// The payload is redundant audio, …
+    /// The payload is redundant audio.
     pub(crate) red: bool,
-    /// … in which the newest frame begins here.
-    pub(crate) primary_at: u16,
     pub(crate) info: MediaInfo,
     pub(crate) vp8: Option<Vp8Descriptor>,
     pub(crate) abs_capture_time: Option<AbsCaptureTime>,
@@ -84,8 +82,13 @@ impl PacketRing {
         self.arena[place..place + payload.len()].copy_from_slice(payload);
         self.arena[place + payload.len()..place + len].copy_from_slice(dd);
         self.head += len as u64;
-        let entry =
-            Entry { seq, at, payload_len: payload.len() as u16, dd_len: dd.len() as u16, stored: Some(stored) };
+        let entry = Entry {
+            seq,
+            at,
+            payload_len: payload.len() as u16,
+            dd_len: dd.len() as u16,
+            stored: Some(stored),
+        };
         self.put(entry);
     }
 
@@ -125,7 +128,6 @@ mod tests {
             timestamp,
             marker: false,
             red: false,
-            primary_at: 0,
             info: MediaInfo::default(),
             vp8: None,
             abs_capture_time: None,

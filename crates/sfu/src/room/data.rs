@@ -61,7 +61,9 @@ impl Room {
     }
 
     pub(super) fn channel_closed(&mut self, key: ParticipantKey, target: Target, id: ChannelId) {
-        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else { return };
+        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
+            return;
+        };
         let channels = &mut transport.channels;
         for slot in [&mut channels.reliable, &mut channels.lossy, &mut channels.data_track] {
             if *slot == Some(id) {

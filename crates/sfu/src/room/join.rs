@@ -9,7 +9,6 @@ use proto::{DisconnectReason, leave_request::Action};
 use rtc::transport::ChannelConfig;
 use rtc::{Peer, PeerConfig, PeerRole};
 
-
 use super::{Life, Room};
 use crate::api::*;
 use crate::ids;
@@ -62,9 +61,12 @@ impl Room {
             0 => self.config.limits.max_participants_per_room as u32,
             limit => limit,
         };
-        let others = self.participants.values().filter(|p| !p.is_dependent() && p.identity != params.identity);
-        let dependent =
-            matches!(params.kind, proto::participant_info::Kind::Agent | proto::participant_info::Kind::Egress);
+        let others =
+            self.participants.values().filter(|p| !p.is_dependent() && p.identity != params.identity);
+        let dependent = matches!(
+            params.kind,
+            proto::participant_info::Kind::Agent | proto::participant_info::Kind::Egress
+        );
         if !dependent && others.count() as u32 >= limit {
             return Err(JoinError::RoomFull(limit));
         }
@@ -192,7 +194,13 @@ impl Room {
         }
     }
 
-    fn open_transport(&mut self, now: Instant, key: ParticipantKey, target: Target, role: PeerRole) -> Transport {
+    fn open_transport(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        target: Target,
+        role: PeerRole,
+    ) -> Transport {
         let id = TransportId(self.next_key());
         let peer = Peer::new(
             PeerConfig {

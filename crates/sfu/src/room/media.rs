@@ -67,7 +67,12 @@ impl Room {
     }
 
     /// Which track and layer a received stream is.
-    fn track_of(&mut self, now: Instant, key: ParticipantKey, stream: StreamKey) -> Option<(TrackKey, usize)> {
+    fn track_of(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        stream: StreamKey,
+    ) -> Option<(TrackKey, usize)> {
         let participant = self.participants.get_mut(&key)?;
         match participant.streams.get(usize::from(stream.0)).copied().flatten() {
             Some(StreamOwner { track, layer, retired: None }) => return Some((track, layer)),
@@ -115,7 +120,8 @@ impl Room {
             }
             let red = peer.takes_red(subscription.sender);
             for fresh in &media.fresh {
-                let Some(mut packet) = subscription.forwarder.forward(now, media, fresh.layer, fresh.seq) else {
+                let Some(mut packet) = subscription.forwarder.forward(now, media, fresh.layer, fresh.seq)
+                else {
                     continue;
                 };
                 if packet.red && !red {
@@ -153,8 +159,11 @@ impl Room {
 
     /// Takes a peer's events and its new timers.
     pub(super) fn after_peer(&mut self, now: Instant, key: ParticipantKey, target: Target) {
-        while let Some(event) =
-            self.participants.get_mut(&key).and_then(|p| p.transport(target)).and_then(|t| t.peer.poll_event())
+        while let Some(event) = self
+            .participants
+            .get_mut(&key)
+            .and_then(|p| p.transport(target))
+            .and_then(|t| t.peer.poll_event())
         {
             self.peer_event(now, key, target, event);
         }
@@ -162,11 +171,15 @@ impl Room {
     }
 
     fn peer_event(&mut self, now: Instant, key: ParticipantKey, target: Target, event: PeerEvent) {
-        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else { return };
+        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
+            return;
+        };
         let id = transport.id;
         match event {
             PeerEvent::PathValidated(path) => self.output(RoomOutput::PathValidated { transport: id, path }),
-            PeerEvent::UfragChanged(ufrag) => self.output(RoomOutput::TransportOpened { transport: id, ufrag }),
+            PeerEvent::UfragChanged(ufrag) => {
+                self.output(RoomOutput::TransportOpened { transport: id, ufrag })
+            }
             PeerEvent::Connected => {
                 transport.connected = true;
                 self.transport_connected(now, key, target);
@@ -265,7 +278,9 @@ impl Room {
             layer.clock = Some((ntp, rtp_time));
         }
         for subscription in &track.subscriptions {
-            let Some(translated) = subscription.forwarder.translate_clock(layer as u8, rtp_time) else { continue };
+            let Some(translated) = subscription.forwarder.translate_clock(layer as u8, rtp_time) else {
+                continue;
+            };
             if let Some(participant) = self.participants.get_mut(&subscription.subscriber) {
                 let peer = &mut participant.downlink().peer;
                 peer.send_sender_report(now, subscription.sender, ntp, translated, out);
@@ -351,7 +366,9 @@ impl Room {
         let mut shares = Vec::new();
         for track_key in bound {
             let Some(track) = self.tracks.get(&track_key) else { continue };
-            let Some(index) = track.subscriptions.iter().position(|sub| sub.subscriber == key) else { continue };
+            let Some(index) = track.subscriptions.iter().position(|sub| sub.subscriber == key) else {
+                continue;
+            };
             let subscription = &track.subscriptions[index];
             let off = subscription.disabled || track.info.muted;
             if track.kind == MediaKind::Audio || off {
@@ -378,7 +395,8 @@ impl Room {
         }
         for spatial in 1..3_u8 {
             for share in &mut shares {
-                let step = share.costs[usize::from(spatial)].saturating_sub(share.costs[usize::from(spatial) - 1]);
+                let step =
+                    share.costs[usize::from(spatial)].saturating_sub(share.costs[usize::from(spatial) - 1]);
                 if share.granted == Some(spatial - 1) && share.wanted >= spatial && step <= left {
                     share.granted = Some(spatial);
                     left -= step;
@@ -392,9 +410,7 @@ impl Room {
             let publisher = track.publisher;
             let subscription = &mut track.subscriptions[share.index];
             let temporal = subscription.wanted_temporal;
-            subscription
-                .forwarder
-                .set_target(share.granted.map(|spatial| LayerTarget { spatial, temporal }));
+            subscription.forwarder.set_target(share.granted.map(|spatial| LayerTarget { spatial, temporal }));
             let paused = share.granted.is_none();
             if paused != subscription.paused {
                 subscription.paused = paused;
@@ -445,11 +461,13 @@ impl Room {
         if track.info.muted || track.kind == MediaKind::Audio {
             return;
         }
-        let wanted = track.subscriptions.iter().filter(|sub| !sub.disabled).map(|sub| sub.wanted_spatial).max();
+        let wanted =
+            track.subscriptions.iter().filter(|sub| !sub.disabled).map(|sub| sub.wanted_spatial).max();
         let Some(wanted) = track.dynacast.poll(now, wanted, self.config.dynacast_pause_delay) else { return };
         let qualities: Vec<proto::SubscribedQuality> = (0..3_u8)
             .map(|spatial| {
-                let quality = [proto::VideoQuality::Low, proto::VideoQuality::Medium, proto::VideoQuality::High];
+                let quality =
+                    [proto::VideoQuality::Low, proto::VideoQuality::Medium, proto::VideoQuality::High];
                 // A track with fewer layers has its best under the name of the highest quality.
                 let at = track.spatial_for_quality(i32::from(spatial));
                 let enabled = wanted.is_some_and(|wanted| at <= wanted);
@@ -493,8 +511,12 @@ impl Room {
 
     pub(super) fn tick_media(&mut self, now: Instant) {
         self.tell_speakers(now);
-        let tracks: Vec<_> =
-            self.tracks.values().filter(|track| track.kind == MediaKind::Video).map(|track| track.key).collect();
+        let tracks: Vec<_> = self
+            .tracks
+            .values()
+            .filter(|track| track.kind == MediaKind::Video)
+            .map(|track| track.key)
+            .collect();
         for track in tracks {
             self.subscriptions_changed(now, track);
         }

@@ -64,8 +64,7 @@ impl Room {
     fn announce_track(&mut self, now: Instant, key: ParticipantKey, request: &proto::AddTrackRequest) {
         let sid = ids::track_sid(request.r#type(), request.source(), &mut self.rng);
         let mut pending = PendingTrack::new(request, &sid);
-        pending.info.version =
-            Some(proto::TimedVersion { unix_micro: self.clock.unix_micro(now), ticks: 0 });
+        pending.info.version = Some(proto::TimedVersion { unix_micro: self.clock.unix_micro(now), ticks: 0 });
         self.replace_disabled_codecs(&mut pending.info);
         let response =
             proto::TrackPublishedResponse { cid: request.cid.clone(), track: Some(pending.info.clone()) };
@@ -95,7 +94,12 @@ impl Room {
     }
 
     /// The client's offer: for publishing, and over a single connection for everything.
-    pub(super) fn client_offer(&mut self, now: Instant, key: ParticipantKey, offer: proto::SessionDescription) {
+    pub(super) fn client_offer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        offer: proto::SessionDescription,
+    ) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         participant.last_offer_id = offer.id;
         if let Err(error) = participant.publisher.peer.accept_offer(now, &offer.sdp) {
@@ -244,11 +248,18 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let tracks: Vec<&TrackPublication> =
             participant.published.iter().filter_map(|track| self.tracks.get(track)).collect();
-        let mids: Vec<Mid> =
-            participant.publisher.peer.sections().iter().filter(|s| s.remote_sends()).map(|s| s.mid).collect();
+        let mids: Vec<Mid> = participant
+            .publisher
+            .peer
+            .sections()
+            .iter()
+            .filter(|s| s.remote_sends())
+            .map(|s| s.mid)
+            .collect();
         for mid in mids {
             let track = tracks.iter().find(|track| track.mid == mid);
-            let prefs = receive_prefs(&self.config.enabled_codecs, track.map(|track| (track.codec, &track.info)));
+            let prefs =
+                receive_prefs(&self.config.enabled_codecs, track.map(|track| (track.codec, &track.info)));
             participant.publisher.peer.set_receive(mid, prefs);
         }
     }
@@ -284,7 +295,12 @@ impl Room {
         }
     }
 
-    pub(super) fn client_mute(&mut self, now: Instant, key: ParticipantKey, request: &proto::MuteTrackRequest) {
+    pub(super) fn client_mute(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        request: &proto::MuteTrackRequest,
+    ) {
         if let Some(track) = self.own_track(key, &request.sid) {
             return self.set_muted(now, track, request.muted);
         }
@@ -317,9 +333,8 @@ impl Room {
 
 /// How a track is to be sent: its codec first, then whatever else is enabled.
 fn receive_prefs(enabled: &[Codec], track: Option<(Codec, &proto::TrackInfo)>) -> ReceivePrefs {
-    let feature = |info: &proto::TrackInfo, feature: AudioTrackFeature| {
-        info.audio_features.contains(&(feature as i32))
-    };
+    let feature =
+        |info: &proto::TrackInfo, feature: AudioTrackFeature| info.audio_features.contains(&(feature as i32));
     #[allow(deprecated)]
     let (first, red, dtx, stereo) = track.map_or((None, true, true, false), |(codec, info)| {
         (

@@ -79,7 +79,9 @@ impl Room {
 
     fn client_trickle(&mut self, now: Instant, key: ParticipantKey, trickle: &proto::TrickleRequest) {
         let target = Target::from_proto(trickle.target);
-        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else { return };
+        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
+            return;
+        };
         let Some(candidate) = candidate_of(&trickle.candidate_init) else { return };
         transport.peer.add_remote_candidate(&candidate);
         self.wake_transport(now, key, target);
@@ -91,7 +93,12 @@ impl Room {
         (self.tracks.get(&track)?.publisher == key).then_some(track)
     }
 
-    fn client_audio_track(&mut self, now: Instant, key: ParticipantKey, update: &proto::UpdateLocalAudioTrack) {
+    fn client_audio_track(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        update: &proto::UpdateLocalAudioTrack,
+    ) {
         let Some(track) = self.own_track(key, &update.track_sid) else {
             let request = Some(Request::UpdateAudioTrack(update.clone()));
             return self.respond(key, 0, Reason::NotFound, "track not found", request);
@@ -102,7 +109,12 @@ impl Room {
         self.participant_changed(now, key);
     }
 
-    fn client_video_track(&mut self, now: Instant, key: ParticipantKey, update: &proto::UpdateLocalVideoTrack) {
+    fn client_video_track(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        update: &proto::UpdateLocalVideoTrack,
+    ) {
         let Some(track) = self.own_track(key, &update.track_sid) else {
             let request = Some(Request::UpdateVideoTrack(update.clone()));
             return self.respond(key, 0, Reason::NotFound, "track not found", request);
@@ -114,7 +126,12 @@ impl Room {
         self.participant_changed(now, key);
     }
 
-    fn client_metadata(&mut self, now: Instant, key: ParticipantKey, update: proto::UpdateParticipantMetadata) {
+    fn client_metadata(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        update: proto::UpdateParticipantMetadata,
+    ) {
         let id = update.request_id;
         let limits = &self.config.limits;
         let Some(participant) = self.participants.get_mut(&key) else { return };
@@ -133,7 +150,13 @@ impl Room {
             None
         };
         if let Some(message) = message {
-            return self.respond(key, id, Reason::LimitExceeded, message, Some(Request::UpdateMetadata(update)));
+            return self.respond(
+                key,
+                id,
+                Reason::LimitExceeded,
+                message,
+                Some(Request::UpdateMetadata(update)),
+            );
         }
         if !update.metadata.is_empty() {
             participant.metadata = update.metadata.clone();
@@ -217,7 +240,9 @@ impl Room {
             Scenario::DisconnectSignalOnResume(_) => {
                 participant.resume_faults.drop_after_first = Some(now + RESUME_FAULT);
             }
-            Scenario::DisconnectSignalOnResumeNoMessages(_) => participant.resume_faults.drop_before_first = 3,
+            Scenario::DisconnectSignalOnResumeNoMessages(_) => {
+                participant.resume_faults.drop_before_first = 3
+            }
             Scenario::SubscriberBandwidth(bps) => {
                 let cap = (bps > 0).then_some(bps as u64);
                 participant.downlink().bandwidth_cap_bps = cap;

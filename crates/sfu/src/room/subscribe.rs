@@ -60,7 +60,8 @@ impl Room {
 
     /// Brings one subscription in line with wishes and permissions.
     fn reconcile(&mut self, now: Instant, subscriber: ParticipantKey, track_key: TrackKey) {
-        let (Some(participant), Some(track)) = (self.participants.get(&subscriber), self.tracks.get(&track_key))
+        let (Some(participant), Some(track)) =
+            (self.participants.get(&subscriber), self.tracks.get(&track_key))
         else {
             return;
         };
@@ -127,7 +128,8 @@ impl Room {
     }
 
     fn wanted_mut(&mut self, key: ParticipantKey, sid: &TrackSid) -> &mut WantedTrack {
-        let participant = self.participants.get_mut(&key).expect("the participant was looked up by the caller");
+        let participant =
+            self.participants.get_mut(&key).expect("the participant was looked up by the caller");
         if participant.wanted.len() >= MAX_WANTED && !participant.wanted.contains_key(sid) {
             participant.wanted.retain(|_, wanted| wanted.subscribe.is_some());
         }
@@ -157,7 +159,8 @@ impl Room {
         update: &proto::UpdateSubscription,
     ) {
         let of_participants = update.participant_tracks.iter().flat_map(|tracks| &tracks.track_sids);
-        let sids: Vec<_> = update.track_sids.iter().chain(of_participants).take(MAX_WANTED).cloned().collect();
+        let sids: Vec<_> =
+            update.track_sids.iter().chain(of_participants).take(MAX_WANTED).cloned().collect();
         for sid in sids {
             if !self.participants.contains_key(&key) {
                 return;
@@ -227,7 +230,13 @@ impl Room {
     }
 
     /// Gives a subscription its sender, in `mid` over a single connection. The publisher's info goes ahead.
-    fn bind(&mut self, now: Instant, subscriber: ParticipantKey, track_key: TrackKey, mid: Option<Mid>) -> bool {
+    fn bind(
+        &mut self,
+        now: Instant,
+        subscriber: ParticipantKey,
+        track_key: TrackKey,
+        mid: Option<Mid>,
+    ) -> bool {
         let Some(publisher) = self.tracks.get(&track_key).map(|track| track.publisher) else { return false };
         self.send_participant_to(subscriber, publisher);
         let (ssrc, rtx_ssrc) = (Ssrc(self.rng.u32(1..)), Ssrc(self.rng.u32(1..)));
@@ -465,7 +474,12 @@ impl Room {
         self.send(key, Message::Offer(description));
     }
 
-    pub(super) fn client_answer(&mut self, now: Instant, key: ParticipantKey, answer: proto::SessionDescription) {
+    pub(super) fn client_answer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        answer: proto::SessionDescription,
+    ) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let Topology::Dual { transport, offer, offer_id, .. } = &mut participant.topology else { return };
         let OfferState::Outstanding { again, .. } = *offer else { return };

@@ -87,7 +87,9 @@ impl Room {
 
     /// Has a transport served at once: something was queued on it from the outside.
     pub(super) fn wake_transport(&mut self, now: Instant, key: ParticipantKey, target: Target) {
-        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else { return };
+        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
+            return;
+        };
         if transport.queued.is_none_or(|queued| queued > now) {
             transport.queued = Some(now);
             self.timers.transports.push(Reverse((now, transport.id)));
@@ -97,7 +99,9 @@ impl Room {
     /// Queues a transport for its next timer. A queue entry that is overtaken by an earlier one is
     /// harmless: the transport finds nothing to do.
     pub(super) fn requeue_transport(&mut self, now: Instant, key: ParticipantKey, target: Target) {
-        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else { return };
+        let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
+            return;
+        };
         let Some(due) = transport.peer.poll_timeout() else { return };
         // A timer that is due already waits for the next millisecond, so that a transport cannot spin.
         let due = if due <= now { now + Duration::from_millis(1) } else { due };

@@ -116,8 +116,10 @@ impl Room {
         if self.batched.due.is_some_and(|due| due <= now) {
             let batch = std::mem::take(&mut self.batched);
             let visible = batch.participants.iter().filter_map(|key| self.participants.get(key));
-            let infos: Vec<_> =
-                visible.filter(|other| !other.is_hidden()).map(|other| self.participant_info(other)).collect();
+            let infos: Vec<_> = visible
+                .filter(|other| !other.is_hidden())
+                .map(|other| self.participant_info(other))
+                .collect();
             if !infos.is_empty() {
                 self.broadcast(update(infos), |_| true);
             }
@@ -127,8 +129,13 @@ impl Room {
     /// Sends a message to all participants that `to` accepts and that have got their Join already.
     pub(super) fn broadcast(&mut self, message: Message, to: impl Fn(&Participant) -> bool) {
         let joined = |p: &&Participant| p.state != State::Joining && p.state != State::Disconnected;
-        let receivers: Vec<_> =
-            self.participants.values().filter(joined).filter(|p| to(p)).filter_map(Participant::session).collect();
+        let receivers: Vec<_> = self
+            .participants
+            .values()
+            .filter(joined)
+            .filter(|p| to(p))
+            .filter_map(Participant::session)
+            .collect();
         for session in receivers {
             self.send_session(session, message.clone());
         }
