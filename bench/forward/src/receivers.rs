@@ -47,16 +47,28 @@ impl Receivers {
     /// Empties all sockets. Returns the bytes that had arrived.
     pub(crate) fn drain(&mut self) -> io::Result<usize> {
         let mut bytes = 0;
-        for socket in &self.sockets {
+        self.drain_each(|_, datagram| bytes += datagram.len())?;
+        Ok(bytes)
+    }
+
+    /// Empties all sockets; runs that came whole are handed on as they came. The caller gets each
+    /// with the place of its socket.
+    pub(crate) fn drain_each(&mut self, mut take: impl FnMut(usize, &mut [u8])) -> io::Result<()> {
+        for (place, socket) in self.sockets.iter().enumerate() {
             loop {
                 match socket.recv(&mut self.buffer) {
-                    Ok(len) => bytes += len,
+                    Ok(len) => take(place, &mut self.buffer[..len]),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),
                 }
             }
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Sends a datagram from one of the sockets.
+    pub(crate) fn send(&self, place: usize, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.sockets[place].send_to(datagram, to).map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use rust_embed::RustEmbed;
 use signal::{Page, Pages};
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Dist;
 

@@ -36,9 +36,10 @@ export class Chromium {
     return new Chromium(browser, context, pageUrl, tone_hz);
   }
 
-  async open(): Promise<Page> {
+  /** A new tab with the test page, or with any other. */
+  async open(url = this.pageUrl): Promise<Page> {
     const page = await this.context.newPage();
-    await page.goto(this.pageUrl);
+    await page.goto(url);
     return page;
   }
 

@@ -8,5 +8,6 @@ import "./codecs.test.ts";
 import "./data.test.ts";
 import "./permissions.test.ts";
 import "./moderation.test.ts";
+import "./meeting-page.test.ts";
 
 after(endWorld);

@@ -80,6 +80,12 @@ impl UdpEgress {
         self.used == 0
     }
 
+    /// Whether a slot of `max_len` bytes makes the egress send first.
+    #[inline]
+    pub fn is_full(&self, max_len: usize) -> bool {
+        self.buffer.len() - self.used < max_len || self.waiting_count >= MAX_WAITING
+    }
+
     /// Sends everything that waits. What the kernel does not take is dropped and counted: it is media, and
     /// waiting would make it late for everybody else too.
     pub fn flush(&mut self) {
@@ -143,7 +149,7 @@ impl Egress for UdpEgress {
     #[inline]
     fn slot(&mut self, path: &Path, max_len: usize) -> &mut [u8] {
         debug_assert!(max_len <= MAX_DATAGRAM, "a datagram of {max_len} bytes fits no frame");
-        if self.buffer.len() - self.used < max_len || self.waiting_count >= MAX_WAITING {
+        if self.is_full(max_len) {
             self.flush();
         }
         if *path != self.slot.path || self.slot.port.is_none() {
