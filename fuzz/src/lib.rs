@@ -30,6 +30,8 @@ mod rtcp;
 #[cfg(test)]
 mod rtp;
 #[cfg(test)]
+mod sdp;
+#[cfg(test)]
 mod signal;
 #[cfg(test)]
 mod srtp;

@@ -347,3 +347,6 @@ fn is_supported(kind: ExtKind) -> bool {
             | ExtKind::PlayoutDelay
     )
 }
+
+#[cfg(test)]
+mod tests;

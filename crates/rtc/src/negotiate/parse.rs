@@ -429,41 +429,35 @@ impl Draft {
         Vec::new()
     }
 
+    /// The codecs that we know, with their repair. One pass over each list: payload types index tables.
     fn formats(&self) -> Vec<Format> {
-        let fmtp_of = |pt: Pt| {
-            self.fmtps
-                .iter()
-                .find(|(known, _)| *known == pt)
-                .map(|(_, fmtp)| fmtp.as_str())
-                .unwrap_or_default()
-        };
-        let name_of = |pt: Pt| {
-            let mapped = self.rtpmaps.iter().find(|(known, _)| *known == pt);
-            match (mapped, pt.0) {
-                (Some((_, rtpmap)), _) => rtpmap.split('/').next().unwrap_or_default(),
-                (None, 0) => "PCMU",
-                (None, 8) => "PCMA",
-                (None, _) => "",
+        let mut names = [""; 128];
+        (names[0], names[8]) = ("PCMU", "PCMA");
+        for (pt, rtpmap) in &self.rtpmaps {
+            names[usize::from(pt.0 & 0x7F)] = rtpmap.split('/').next().unwrap_or_default();
+        }
+        let mut fmtps = [""; 128];
+        for (pt, fmtp) in &self.fmtps {
+            fmtps[usize::from(pt.0 & 0x7F)] = fmtp;
+        }
+        let mut rtx = [None; 128];
+        for pt in self.pts.iter().filter(|pt| names[usize::from(pt.0)].eq_ignore_ascii_case("rtx")) {
+            let apt = fmtps[usize::from(pt.0)].strip_prefix("apt=").and_then(|apt| apt.parse::<u8>().ok());
+            if let Some(apt) = apt.filter(|apt| *apt < 128) {
+                rtx[usize::from(apt)] = Some(*pt);
             }
-        };
-        let rtx_of = |pt: Pt| {
-            self.pts.iter().copied().find(|candidate| {
-                let apt = fmtp_of(*candidate).strip_prefix("apt=");
-                name_of(*candidate).eq_ignore_ascii_case("rtx")
-                    && apt.and_then(|apt| apt.parse().ok()) == Some(pt.0)
-            })
-        };
+        }
         let feedback_of = |pt: Pt| {
             let mine = self.feedback.iter().filter(|(of, _)| of.is_none_or(|of| of == pt));
             mine.map(|(_, feedback)| feedback.clone()).collect()
         };
-        let known = self.pts.iter().filter_map(|pt| Some((*pt, Codec::from_name(name_of(*pt))?)));
+        let known = self.pts.iter().filter_map(|pt| Some((*pt, Codec::from_name(names[usize::from(pt.0)])?)));
         known
             .map(|(pt, codec)| Format {
                 pt,
                 codec,
-                fmtp: fmtp_of(pt).to_owned(),
-                rtx: rtx_of(pt),
+                fmtp: fmtps[usize::from(pt.0)].to_owned(),
+                rtx: rtx[usize::from(pt.0)],
                 feedback: feedback_of(pt),
             })
             .collect()
@@ -478,7 +472,8 @@ fn keep_first(slot: &mut Option<String>, value: &str) {
 
 fn push_pt(list: &mut Vec<(Pt, String)>, value: &str) {
     if let Some((pt, rest)) = value.split_once(' ')
-        && let Ok(pt) = pt.parse()
+        && let Ok(pt) = pt.parse::<u8>()
+        && pt < 128
         && list.len() < MAX_FORMATS
     {
         list.push((Pt(pt), rest.to_owned()));
