@@ -14,9 +14,12 @@ mod sys;
 mod timed;
 
 use std::io;
+use std::net::UdpSocket;
+use std::time::Duration;
 
 use conference::Conference;
-use measure::{Row, clock_cost, print_rows};
+use floor::Floor;
+use measure::{Costs, Row, clock_cost, print_rows};
 use receivers::{Receivers, Reception};
 
 /// Repetitions of each row. Rows take turns, so that a noisy neighbour spoils all of them alike.
@@ -35,8 +38,18 @@ fn main() -> io::Result<()> {
     if let Err(error) = sys::pin_to(CORE) {
         eprintln!("running unpinned, so expect noise: {error}");
     }
-    print_rows(&floor_rows()?);
-    print_rows(&forward_rows()?);
+    let mut floor = FloorCases::open()?;
+    let mut rooms = RoomCases::connect()?;
+    let mut rows: Vec<Row> = Vec::new();
+    for _ in 0..REPETITIONS {
+        for (place, (name, costs)) in floor.run()?.into_iter().chain(rooms.run()?).enumerate() {
+            if place == rows.len() {
+                rows.push(Row::new(name));
+            }
+            rows[place].add(costs);
+        }
+    }
+    print_rows(&rows, FLOOR);
     Ok(())
 }
 
@@ -45,53 +58,68 @@ fn frames(packets: usize) -> usize {
     WORK.div_ceil(packets)
 }
 
-fn floor_rows() -> io::Result<Vec<Row>> {
-    let mut floor = floor::Floor::new(200);
-    let mut drained = Receivers::new(200, Reception::Plain)?;
-    let mut coalescing = Receivers::new(200, Reception::Gro)?;
-    let socket = receivers::sender()?;
-    let (k10, k1) = (frames(200 * PACKETS), frames(200));
-    let mut rows = Vec::new();
-    for repetition in 0..REPETITIONS {
-        let mut cases = vec![
-            ("floor k=10, not sent", floor.run(k10, 10, None)?),
-            ("floor k=10, 200 receivers", floor.run(k10, 10, Some((&socket, &mut drained)))?),
-            ("floor k=10, 200 receivers with GRO", floor.run(k10, 10, Some((&socket, &mut coalescing)))?),
-            ("floor k=1, 200 receivers", floor.run(k1, 1, Some((&socket, &mut drained)))?),
-        ];
-        cases.extend(floor::send_calls(k10, &mut drained)?);
-        if repetition == 0 {
-            rows = cases.iter().map(|(name, _)| Row::new(name)).collect();
-        }
-        for (row, (_, costs)) in rows.iter_mut().zip(cases) {
-            row.add(costs);
-        }
-    }
-    Ok(rows)
+/// The row that the others are compared with.
+const FLOOR: &str = "floor k=10, 200 receivers";
+
+struct FloorCases {
+    floor: Floor,
+    drained: Receivers,
+    coalescing: Receivers,
+    socket: UdpSocket,
 }
 
-fn forward_rows() -> io::Result<Vec<Row>> {
-    let look = clock_cost();
-    let mut conferences = Vec::new();
-    for (name, clients, publishers, reception) in [
-        ("room 1 to 1", 2, 1, Reception::Plain),
-        ("room 1 to 50", 51, 1, Reception::Plain),
-        ("room 1 to 500", 501, 1, Reception::Plain),
-        ("room 8 by 8", 8, 8, Reception::Plain),
-        ("room 1 to 200", 201, 1, Reception::Plain),
-    ] {
-        let conference = Conference::connect(clients, publishers, reception)?;
-        let streams = publishers * (clients - 1);
-        conferences.push((Row::new(name), conference, frames(streams * PACKETS)));
+impl FloorCases {
+    fn open() -> io::Result<FloorCases> {
+        Ok(FloorCases {
+            floor: Floor::new(200),
+            drained: Receivers::new(200, Reception::Plain)?,
+            coalescing: Receivers::new(200, Reception::Gro)?,
+            socket: receivers::sender()?,
+        })
     }
-    for _ in 0..REPETITIONS {
-        for (row, conference, frames) in &mut conferences {
+
+    fn run(&mut self) -> io::Result<Vec<(&'static str, Costs)>> {
+        let FloorCases { floor, drained, coalescing, socket } = self;
+        let (k10, k1) = (frames(200 * PACKETS), frames(200));
+        let mut cases = vec![
+            ("floor k=10, not sent", floor.run(k10, PACKETS, None)?),
+            (FLOOR, floor.run(k10, PACKETS, Some((socket, drained)))?),
+            ("floor k=10, 200 receivers with GRO", floor.run(k10, PACKETS, Some((socket, coalescing)))?),
+            ("floor k=1, 200 receivers", floor.run(k1, 1, Some((socket, drained)))?),
+        ];
+        cases.extend(floor::send_calls(k10, drained)?);
+        Ok(cases)
+    }
+}
+
+struct RoomCases(Vec<(&'static str, Conference, usize)>, Duration);
+
+impl RoomCases {
+    fn connect() -> io::Result<RoomCases> {
+        let mut cases = Vec::new();
+        for (name, clients, publishers) in [
+            ("room 1 to 1", 2, 1),
+            ("room 1 to 50", 51, 1),
+            ("room 1 to 200", 201, 1),
+            ("room 1 to 500", 501, 1),
+            ("room 8 by 8", 8, 8),
+        ] {
+            let streams = publishers * (clients - 1);
+            cases.push((name, Conference::connect(clients, publishers)?, frames(streams * PACKETS)));
+        }
+        Ok(RoomCases(cases, clock_cost()))
+    }
+
+    fn run(&mut self) -> io::Result<Vec<(&'static str, Costs)>> {
+        let RoomCases(cases, look) = self;
+        let mut costs = Vec::new();
+        for (name, conference, frames) in cases {
             let before = conference.received();
             let plain = conference.run(*frames, PACKETS, false)?;
             let split = conference.run(*frames, PACKETS, true)?;
             assert!(conference.received() - before >= plain.packets + split.packets, "packets were lost");
-            row.add(plain.split_by(&split, look));
+            costs.push((*name, plain.split_by(&split, *look)));
         }
+        Ok(costs)
     }
-    Ok(conferences.into_iter().map(|(row, ..)| row).collect())
 }

@@ -84,21 +84,27 @@ const COLUMNS: [Column; 6] = [
     ("total", |costs| costs.receive + costs.feedback + costs.engine + costs.seal + costs.send),
 ];
 
-pub(crate) fn print_rows(rows: &[Row]) {
+/// Prints all rows; the last column compares their totals with the row named `reference`.
+pub(crate) fn print_rows(rows: &[Row], reference: &str) {
+    let (_, total_of) = COLUMNS[COLUMNS.len() - 1];
+    let reference =
+        rows.iter().find(|row| row.name == reference).map_or(f64::NAN, |row| row.per_packet(total_of).0);
     print!("{:<36}", "ns per packet, median [least]");
     COLUMNS.iter().for_each(|(name, _)| print!(" {name:>13}"));
-    println!(" {:>10} {:>8}", "packets/s", "calls");
+    println!(" {:>10} {:>8} {:>7}", "packets/s", "calls", "floor");
     for row in rows {
         print!("{:<36}", row.name);
-        let mut total = 0.0;
         for (_, cost) in COLUMNS {
             let (median, least) = row.per_packet(cost);
             print!(" {:>13}", format!("{median:.0} [{least:.0}]"));
-            total = median;
         }
+        let (total, _) = row.per_packet(total_of);
         let calls: u64 = row.repetitions.iter().map(|costs| costs.calls).sum();
         let packets: u64 = row.repetitions.iter().map(|costs| costs.packets).sum();
-        println!(" {:>10.0} {:>8.4}", 1e9 / total, calls as f64 / packets as f64);
+        let calls = calls as f64 / packets as f64;
+        println!(" {:>10.0} {calls:>8.4} {:>6.2}x", 1e9 / total, total / reference);
     }
-    println!("packets/s: of one core; calls: system calls that send, per packet");
+    println!(
+        "packets/s: of one core; calls: system calls that send, per packet; floor: total over the floor's"
+    );
 }

@@ -19,9 +19,8 @@ TRIES = 5
 
 
 def snippet() -> str:
-    for place in (REPOSITORY / "README.md", REPOSITORY / "e2e/python/README_SNIPPET.md"):
-        if place.exists() and (found := MARKED.search(place.read_text())):
-            return found["code"]
+    if found := MARKED.search((REPOSITORY / "README.md").read_text()):
+        return found["code"]
     pytest.fail("README.md has no python block between <!-- snippet:python --> and <!-- /snippet -->")
 
 
