@@ -21,7 +21,7 @@ mod types;
 
 pub use egress::{DatagramQueue, Egress, MAX_DATAGRAM, Path, Proto};
 pub use peer::{
-    MediaPacket, OutPacket, Peer, PeerConfig, PeerEvent, PeerRole, ReceiveStream, SenderInfo, SenderKey,
-    StreamKey,
+    MediaPacket, OutPacket, Peer, PeerConfig, PeerEvent, PeerRole, PeerSnapshot, ReceiveStream, SenderInfo,
+    SenderKey, StreamKey,
 };
 pub use types::{Codec, ExtSeq, MAX_TOKEN_LEN, MediaKind, Mid, Pt, Rid, Ssrc};

@@ -9,6 +9,7 @@
 mod negotiation;
 mod receive;
 mod send;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use send::SenderSet;
 
 pub use receive::{MediaPacket, ReceiveStream, StreamKey};
 pub use send::{OutPacket, SenderInfo, SenderKey};
+pub use snapshot::PeerSnapshot;
 
 /// Addresses of one client that datagrams are accepted from: all its candidates, over several networks.
 const MAX_PATHS: usize = 32;
@@ -116,6 +118,10 @@ pub struct Peer {
     path: Option<Path>,
     dtls: Option<DtlsSession>,
     dtls_active: bool,
+    /// Who the DTLS session is with.
+    dtls_remote: Option<Fingerprint>,
+    /// Another process has taken the client over: its handshakes are none of ours.
+    handed_over: bool,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
     connected: bool,
     data: Option<DataChannels>,
@@ -152,6 +158,8 @@ impl Peer {
             path: None,
             dtls: None,
             dtls_active: false,
+            dtls_remote: None,
+            handed_over: false,
             srtp: None,
             connected: false,
             data: None,
@@ -345,6 +353,10 @@ impl Peer {
     }
 
     fn handle_dtls(&mut self, now: Instant, datagram: &[u8]) {
+        // Application data (content type 23) goes on; a handshake is meant for whoever took over.
+        if self.handed_over && datagram.first() != Some(&23) {
+            return;
+        }
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_packet(now, datagram);
         }
@@ -496,6 +508,10 @@ impl Peer {
             match after {
                 DtlsState::Connected => {
                     self.connected = true;
+                    if let Some(data) = &mut self.data {
+                        data.dtls_connected();
+                    }
+                    self.due = Some(now);
                     self.senders.estimator.start(now);
                     self.event(PeerEvent::Connected);
                 }

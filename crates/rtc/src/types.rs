@@ -3,8 +3,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Synchronisation source of an RTP stream (RFC 3550 §3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Ssrc(pub u32);
 
 /// RTP payload type, 0..=127 (RFC 3550 §5.1).
@@ -60,7 +63,8 @@ pub const MAX_TOKEN_LEN: usize = 16;
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name {
             len: u8,
             bytes: [u8; MAX_TOKEN_LEN],
@@ -88,6 +92,22 @@ macro_rules! token {
             }
         }
 
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(token: String) -> Result<Self, String> {
+                Self::new(&token).ok_or_else(|| {
+                    format!("`{token}` is no token: 1 to {MAX_TOKEN_LEN} visible ASCII characters are expected")
+                })
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(token: $name) -> String {
+                token.as_str().to_owned()
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), self.as_str())
@@ -112,7 +132,7 @@ token! {
 }
 
 /// Audio or video; the application section is neither.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MediaKind {
     Audio,
     Video,
@@ -129,7 +149,7 @@ impl MediaKind {
 }
 
 /// The codecs that Sala forwards. RTX is a repair format of these, not a codec.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Codec {
     Opus,
     /// Redundant audio (RFC 2198) around Opus.

@@ -24,21 +24,22 @@ struct Pair {
 }
 
 fn peer(now: Instant, role: PeerRole, port: u16, seed: u64) -> Peer {
+    Peer::new(peer_config(role, port, seed), now)
+}
+
+fn peer_config(role: PeerRole, port: u16, seed: u64) -> PeerConfig {
     let local = format!("127.0.0.1:{port}").parse().unwrap();
     let path = Path { proto: Proto::Udp, local, remote: local };
-    Peer::new(
-        PeerConfig {
-            identity: DtlsIdentity::generate().unwrap(),
-            role,
-            ice_lite: false,
-            controlling: port == 1000,
-            candidates: vec![path],
-            candidates_in_sdp: true,
-            ufrag_prefix: String::new(),
-            seed,
-        },
-        now,
-    )
+    PeerConfig {
+        identity: DtlsIdentity::generate().unwrap(),
+        role,
+        ice_lite: false,
+        controlling: port == 1000,
+        candidates: vec![path],
+        candidates_in_sdp: true,
+        ufrag_prefix: String::new(),
+        seed,
+    }
 }
 
 impl Pair {
@@ -255,4 +256,49 @@ fn a_peer_with_another_certificate_is_refused() {
     pair.run(Duration::from_secs(2));
     assert!(!pair.server.is_connected());
     assert!(pair.server_events.iter().any(|event| matches!(event, PeerEvent::DtlsFailed)));
+}
+
+#[test]
+fn a_client_goes_on_with_another_process_under_the_same_streams_and_channels() {
+    let mut pair = Pair::new();
+    let (sender, _) = pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    pair.client.offer_data_channels();
+    pair.client.open_channel(ChannelConfig::reliable("_reliable"));
+    pair.client.open_channel(ChannelConfig::lossy("_lossy"));
+    pair.negotiate();
+    pair.run(Duration::from_secs(3));
+
+    let snapshot = serde_json::to_string(&pair.server.export()).unwrap();
+    pair.server.hand_over();
+    let there = peer_config(PeerRole::Answerer, 3000, 3);
+    let mut successor = Peer::import(there, serde_json::from_str(&snapshot).unwrap(), pair.now).unwrap();
+    std::mem::swap(&mut pair.server, &mut successor);
+    pair.server_events.clear();
+    pair.client_events.clear();
+    pair.client.restart_ice();
+    pair.negotiate();
+    let moved = pair.now;
+    while !(pair.client.is_connected() && pair.server.is_connected()) {
+        pair.run(Duration::from_millis(5));
+        assert!(pair.now < moved + Duration::from_secs(1), "the handshake takes too long");
+    }
+    pair.client.send_media(pair.now, sender, &packet(70_000, b"after"), &mut pair.to_server).unwrap();
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.received.last().map(|(_, payload)| payload.as_slice()), Some(b"after".as_slice()));
+
+    let reliable = |events: &[PeerEvent]| {
+        events.iter().find_map(|event| match event {
+            PeerEvent::ChannelOpened(id, config) if config.label == "_reliable" => Some(*id),
+            _ => None,
+        })
+    };
+    let (here, there) = (reliable(&pair.client_events).unwrap(), reliable(&pair.server_events).unwrap());
+    assert_eq!(here, there, "the channel keeps its stream");
+    pair.client.send_data(here, b"up").unwrap();
+    pair.server.send_data(there, b"down").unwrap();
+    pair.run(Duration::from_secs(1));
+    let got = |events: &[PeerEvent], wanted: &[u8]| {
+        events.iter().any(|event| matches!(event, PeerEvent::ChannelMessage(_, message) if message == wanted))
+    };
+    assert!(got(&pair.server_events, b"up") && got(&pair.client_events, b"down"));
 }

@@ -6,7 +6,10 @@
 
 mod answer;
 mod parse;
+mod snapshot;
 mod write;
+
+use serde::{Deserialize, Serialize};
 
 use crate::ext::{ExtKind, ExtMap};
 use crate::transport::Fingerprint;
@@ -15,6 +18,7 @@ use crate::{Codec, MediaKind, Mid, Pt, Rid, Ssrc};
 pub use parse::{
     Description, Direction, Format, MAX_SDP, MAX_SECTIONS, Remote, SdpError, SectionKind, Setup,
 };
+pub use snapshot::NegotiationSnapshot;
 
 /// What our side says about itself in every description.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ pub struct Local {
 }
 
 /// How a track that we receive is to be sent to us.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ReceivePrefs {
     /// What we accept, best first.
     pub codecs: Vec<Codec>,
@@ -41,7 +45,7 @@ pub struct ReceivePrefs {
 }
 
 /// A stream of ours on a section.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     /// `a=msid`: the stream …
     pub stream: String,
@@ -174,6 +178,8 @@ fn best_format(formats: &[Format], codec: Codec) -> Option<&Format> {
 pub struct Negotiator {
     sections: Vec<Section>,
     remote: Option<Description>,
+    /// The same as it came: what another node needs to go on with the connection.
+    remote_sdp: Box<str>,
     /// Header extensions of the bundle, as settled.
     ext: ExtMap,
     offers_made: u64,
@@ -281,6 +287,7 @@ impl Negotiator {
             section.remote = Some(remote.clone());
         }
         self.ext = supported(&description.ext_map());
+        self.remote_sdp = sdp.into();
         Ok(self.take_remote(description))
     }
 
@@ -297,6 +304,7 @@ impl Negotiator {
             section.remote = Some(remote.clone());
         }
         self.ext = supported(&description.ext_map());
+        self.remote_sdp = sdp.into();
         Ok(self.take_remote(description))
     }
 

@@ -8,7 +8,7 @@ use is::{Candidate, IceCreds, Protocol};
 use super::receive::{Format, ReceiveSection, Role};
 use super::{Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
 use crate::negotiate::{Local, Outgoing, ReceivePrefs, SdpError, Section, SectionKind, Setup};
-use crate::transport::{DataChannels, DtlsSession};
+use crate::transport::{DataChannels, DtlsSession, Fingerprint};
 use crate::{Codec, MediaKind, Mid, Proto, Rid, Ssrc};
 
 impl Peer {
@@ -198,12 +198,13 @@ impl Peer {
                 self.ice.add_remote_candidate(candidate);
             }
         }
-        if self.dtls.is_none()
-            && let Some(fingerprint) = fingerprint
-        {
-            self.dtls_active = setup == Some(Setup::Passive);
-            let identity = self.config.identity.clone();
-            self.dtls = Some(DtlsSession::new(&identity, self.dtls_active, fingerprint, now));
+        match (fingerprint, self.dtls_remote) {
+            (Some(fingerprint), None) => {
+                self.dtls_active = setup == Some(Setup::Passive);
+                self.start_dtls(now, fingerprint);
+            }
+            (Some(fingerprint), Some(known)) if fingerprint != known => self.restart_dtls(now, fingerprint),
+            _ => {}
         }
         if self.data.is_none() && self.negotiator.has_application() && self.dtls.is_some() {
             let mut data = DataChannels::new(self.dtls_active);
@@ -213,8 +214,26 @@ impl Peer {
         self.due = Some(now);
     }
 
+    pub(super) fn start_dtls(&mut self, now: Instant, remote: Fingerprint) {
+        self.dtls_remote = Some(remote);
+        self.dtls = Some(DtlsSession::new(&self.config.identity, self.dtls_active, remote, now));
+    }
+
+    /// The other side has become another process: keys and association are made anew over the way that ICE
+    /// finds to it. What was negotiated stays.
+    fn restart_dtls(&mut self, now: Instant, remote: Fingerprint) {
+        self.srtp = None;
+        self.connected = false;
+        self.path = None;
+        self.start_dtls(now, remote);
+        self.senders.rekeyed();
+        if let Some(data) = &mut self.data {
+            data.restart();
+        }
+    }
+
     /// Streams in both directions as the sections now say.
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         let ext = *self.negotiator.ext();
         let receiving = self.negotiator.sections().iter().filter(|section| section.remote_sends());
         let sections = receiving.map(receive_section).collect();

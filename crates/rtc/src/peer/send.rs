@@ -78,6 +78,8 @@ pub(crate) struct Sender {
     pub(crate) format: Option<SendFormat>,
     pub(crate) stats: SenderStats,
     rtx_seq: ExtSeq,
+    /// Rollovers before the SRTP session of now: the receiver counts from its beginning (RFC 3711 §3.3.1).
+    rolled_before: Option<u32>,
 }
 
 /// Ids of the extensions that we write, looked up once for each negotiation. 0 = not negotiated.
@@ -126,7 +128,8 @@ impl SenderSet {
 
     pub(crate) fn add(&mut self, info: SenderInfo, rtx_seq: u16) -> SenderKey {
         let rtx_seq = ExtSeq(u64::from(rtx_seq));
-        let sender = Sender { info, format: None, stats: SenderStats::new(), rtx_seq };
+        let sender =
+            Sender { info, format: None, stats: SenderStats::new(), rtx_seq, rolled_before: None };
         let index = self.senders.iter().position(Option::is_none).unwrap_or_else(|| {
             self.senders.push(None);
             self.senders.len() - 1
@@ -151,6 +154,19 @@ impl SenderSet {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Sender> {
         self.senders.iter().flatten()
+    }
+
+    /// New SRTP keys: the receiver counts rollovers from zero again.
+    pub(crate) fn rekeyed(&mut self) {
+        for sender in self.senders.iter_mut().flatten() {
+            sender.rolled_before = None;
+            sender.rtx_seq = ExtSeq(u64::from(sender.rtx_seq.wire()));
+        }
+    }
+
+    pub(crate) fn keyed(&self) -> impl Iterator<Item = (SenderKey, &Sender)> {
+        let numbered = self.senders.iter().enumerate();
+        numbered.filter_map(|(index, slot)| Some((SenderKey(index as u16), slot.as_ref()?)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SenderKey, &mut Sender)> {
@@ -195,7 +211,8 @@ impl SenderSet {
             timestamp: packet.timestamp,
             ssrc: sender.info.ssrc,
         };
-        let roc = (packet.seq.0 >> 16) as u32;
+        let rolled = (packet.seq.0 >> 16) as u32;
+        let roc = rolled.saturating_sub(*sender.rolled_before.get_or_insert(rolled));
         let line = Line { now, ids, sent: &mut self.sent, estimator: &mut self.estimator, srtp, path };
         write(line, &fields, roc, None, packet, &sender.info, out)
     }

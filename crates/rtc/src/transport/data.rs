@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 use sctp_proto::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
     PayloadProtocolIdentifier as Ppi, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
@@ -30,11 +31,12 @@ const MAX_PAYLOAD: u32 = 1_120;
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
 
 /// Number of a channel: the SCTP stream it runs on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ChannelId(pub u16);
 
 /// How a channel behaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChannelConfig {
     pub label: String,
     pub protocol: String,
@@ -102,6 +104,14 @@ struct Channel {
     open: bool,
 }
 
+/// Who starts the association once DTLS is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Start {
+    /// The other side, or it is under way.
+    Nobody,
+    We,
+}
+
 /// The data channels of one peer.
 pub struct DataChannels {
     endpoint: Endpoint,
@@ -112,39 +122,80 @@ pub struct DataChannels {
     /// Asked for before the association was up.
     waiting: Vec<ChannelConfig>,
     connected: bool,
+    start: Start,
     events: VecDeque<DataEvent>,
 }
 
 impl DataChannels {
     /// `dtls_client`: that side starts the association as well.
     pub fn new(dtls_client: bool) -> DataChannels {
-        let mut config = EndpointConfig::default();
-        config.max_payload_size(MAX_PAYLOAD);
-        let transport = || {
-            TransportConfig::default()
-                .with_max_send_message_size(MAX_MESSAGE)
-                .with_max_receive_message_size(MAX_MESSAGE)
-                .with_max_receive_buffer_size(1024 * 1024)
-        };
-        let mut server = ServerConfig::default();
-        server.transport = Arc::new(transport());
-        let mut endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(server)));
-        let association = dtls_client
-            .then(|| {
-                let mut client = ClientConfig::default();
-                client.transport = Arc::new(transport());
-                client
-            })
-            .and_then(|client| endpoint.connect(client, PEER).ok());
-        DataChannels {
-            endpoint,
-            association,
+        let mut channels = DataChannels {
+            endpoint: endpoint(),
+            association: None,
             next_id: u16::from(!dtls_client),
             channels: HashMap::new(),
             waiting: Vec::new(),
             connected: false,
+            start: Start::Nobody,
+            events: VecDeque::new(),
+        };
+        if dtls_client {
+            channels.connect();
+        }
+        channels
+    }
+
+    /// Channels that the other side has open already: it spoke with another process of ours until now. The
+    /// association is ours to begin anew, when DTLS is up; the other side takes it as a restart (RFC 9260
+    /// §5.2.2). Each channel is reported as opened then.
+    pub(crate) fn restored(
+        dtls_client: bool,
+        open: impl IntoIterator<Item = (ChannelId, ChannelConfig)>,
+    ) -> DataChannels {
+        let open = open.into_iter().take(MAX_CHANNELS);
+        let channels: HashMap<_, _> =
+            open.map(|(id, config)| (id, Channel { config, open: false })).collect();
+        DataChannels {
+            endpoint: endpoint(),
+            association: None,
+            next_id: u16::from(!dtls_client),
+            channels,
+            waiting: Vec::new(),
+            connected: false,
+            start: Start::We,
             events: VecDeque::new(),
         }
+    }
+
+    /// The other side has become another process: the association ends, its channels stay and are reported
+    /// as opened again when that process has begun a new one.
+    pub(crate) fn restart(&mut self) {
+        self.endpoint = endpoint();
+        self.association = None;
+        self.connected = false;
+        self.channels.values_mut().for_each(|channel| channel.open = false);
+    }
+
+    /// DTLS can carry packets from now on.
+    pub(crate) fn dtls_connected(&mut self) {
+        if self.start == Start::We && self.association.is_none() {
+            self.start = Start::Nobody;
+            self.connect();
+        }
+    }
+
+    /// Channels that are open, or were before a restart.
+    pub(crate) fn export(&self) -> Vec<(ChannelId, ChannelConfig)> {
+        let mut channels: Vec<_> =
+            self.channels.iter().map(|(id, channel)| (*id, channel.config.clone())).collect();
+        channels.sort_by_key(|(id, _)| *id);
+        channels
+    }
+
+    fn connect(&mut self) {
+        let mut client = ClientConfig::default();
+        client.transport = Arc::new(transport());
+        self.association = self.endpoint.connect(client, PEER).ok();
     }
 
     /// Opens a channel, now or as soon as the association is up. [`DataEvent::Opened`] tells its id.
@@ -272,7 +323,25 @@ impl DataChannels {
             self.read(id);
         }
         if fresh {
+            self.reopen();
             self.open_waiting();
+        }
+    }
+
+    /// Channels from before a restart: nothing is said about them, the other side has them open.
+    fn reopen(&mut self) {
+        let known: Vec<_> = self.export();
+        for (id, config) in known {
+            let Some((_, association)) = self.association.as_mut() else { return };
+            // The other side may have used the stream already.
+            if let Err(error) = association.open_stream(id.0, Ppi::Binary) {
+                tracing::debug!(%error, "stream of a data channel exists already");
+            }
+            self.configure(id.0, &config);
+            if let Some(channel) = self.channels.get_mut(&id) {
+                channel.open = true;
+            }
+            self.events.push_back(DataEvent::Opened(id, config));
         }
     }
 
@@ -356,4 +425,19 @@ impl DataChannels {
             tracing::debug!(%error, "data channel message not sent");
         }
     }
+}
+
+fn endpoint() -> Endpoint {
+    let mut config = EndpointConfig::default();
+    config.max_payload_size(MAX_PAYLOAD);
+    let mut server = ServerConfig::default();
+    server.transport = Arc::new(transport());
+    Endpoint::new(Arc::new(config), Some(Arc::new(server)))
+}
+
+fn transport() -> TransportConfig {
+    TransportConfig::default()
+        .with_max_send_message_size(MAX_MESSAGE)
+        .with_max_receive_message_size(MAX_MESSAGE)
+        .with_max_receive_buffer_size(1024 * 1024)
 }

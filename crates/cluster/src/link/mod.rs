@@ -1,0 +1,1 @@
+//! Connections between nodes of a cluster.

@@ -1,0 +1,1 @@
+//! Mutual TLS between the nodes of a cluster.

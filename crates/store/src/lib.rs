@@ -1,0 +1,1 @@
+//! The coordination store: what a cluster must agree on, and nothing else.

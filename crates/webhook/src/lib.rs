@@ -1,0 +1,1 @@
+//! Webhooks: what happens in rooms, told to the application's server.
