@@ -3,8 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use sfu::EngineConfig;
+
+use crate::fence::Fence;
 
 /// A local address that media comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +36,8 @@ pub struct NetConfig {
     pub tcp_port: Option<u16>,
     /// Threads that carry rooms. `None`: one per core, but no more than there are UDP ports.
     pub shards: Option<usize>,
+    /// Until when rooms may be served here.
+    pub fence: Arc<Fence>,
     /// What all rooms share. `candidates` and `ufrag_prefix` are filled in per shard.
     pub engine: EngineConfig,
 }

@@ -1,19 +1,21 @@
 //! The handle by which the asynchronous world reaches rooms by name, whichever shard they live on.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use livekit_protocol as proto;
 use rtc::Path;
-use sfu::{JoinError, JoinParams, Room, RoomEvent, RoomName, RoomOptions};
+use rtc::negotiate::SdpError;
+use sfu::{JoinError, JoinParams, Room, RoomDescription, RoomEvent, RoomName, RoomOptions, RoomSnapshot};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::config::{NetConfig, NetError};
 use crate::directory::Directory;
-use crate::mailbox::{Command, JoinCommand, JoinReply, Mailbox, Refused};
+use crate::mailbox::{Birth, Command, JoinCommand, JoinReply, Mailbox, Refused};
 use crate::session::{self, Session, SessionGuard};
-use crate::shard;
+use crate::shard::{self, RelayEnd};
 use crate::stats::ShardStats;
 use crate::tcp::Acceptor;
 
@@ -34,6 +36,21 @@ pub enum JoinFailure {
     #[error("the server has too many requests waiting; try again in a moment")]
     Overloaded,
     #[error("the server is shutting down; connect to another node")]
+    ShuttingDown,
+}
+
+/// Why a room from elsewhere was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    #[error("a room of this name is served here already; close it or move another")]
+    Exists,
+    #[error(
+        "the room has only just moved away from here and some clients still come by this node; try again in a few seconds or take another node"
+    )]
+    Lingers,
+    #[error("the room's snapshot cannot be read: {0}; do the two nodes run versions that fit?")]
+    Snapshot(String),
+    #[error("the server is shutting down; take another node")]
     ShuttingDown,
 }
 
@@ -144,6 +161,59 @@ impl Shards {
             }
         }
         Err(JoinFailure::Overloaded)
+    }
+
+    /// Takes in a room that moves here: see [`Room::export`]. Its clients may resume from now on. Returns
+    /// where its former node is to bridge them to.
+    pub async fn import(&self, room: &RoomName, snapshot: RoomSnapshot) -> Result<SocketAddr, InstallError> {
+        let name = room.clone();
+        self.install(room, move |birth| {
+            Room::import(birth.config, birth.identity, name, snapshot, birth.now, birth.wall, birth.seed)
+        })
+        .await
+    }
+
+    /// Starts a room again whose node has died: see [`Room::restore`].
+    pub async fn restore(&self, room: &RoomName, description: RoomDescription) -> Result<(), InstallError> {
+        let name = room.clone();
+        self.install(room, move |birth| {
+            let Birth { config, identity, now, wall, seed } = birth;
+            Ok(Room::restore(config, identity, name, description, now, wall, seed))
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Bridges the clients of a room that has been exported to its new node, until they find their own way.
+    /// Returns what the new node must know: see [`Self::admit_relays`].
+    pub async fn open_relays(&self, room: &RoomName, target: SocketAddr) -> Vec<RelayEnd> {
+        let Some(shard) = self.inner.directory.find(room) else { return Vec::new() };
+        let (reply, answer) = oneshot::channel();
+        self.inner.mailboxes[shard].send(Command::OpenRelays { room: room.clone(), target, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The bridges by which clients of a room that was imported come at first.
+    pub async fn admit_relays(&self, room: &RoomName, ends: Vec<RelayEnd>) {
+        let Some(shard) = self.inner.directory.find(room) else { return };
+        self.inner.mailboxes[shard].send(Command::AdmitRelays { room: room.clone(), ends }).await;
+    }
+
+    async fn install(
+        &self,
+        room: &RoomName,
+        make: impl FnOnce(Birth) -> Result<Room, SdpError> + Send + 'static,
+    ) -> Result<SocketAddr, InstallError> {
+        let shard = self.inner.directory.find(room).unwrap_or_else(|| self.inner.directory.least_loaded());
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Install { room: room.clone(), make: Box::new(make), reply };
+        self.inner.mailboxes[shard].send(command).await;
+        answer.await.unwrap_or(Err(InstallError::ShuttingDown))
+    }
+
+    /// Ends all rooms without a word to anybody: this node may not serve them any longer.
+    pub async fn abandon_all(&self) {
+        self.ask_all(Command::Abandon).await;
     }
 
     /// All rooms of this process.

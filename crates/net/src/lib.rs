@@ -11,6 +11,7 @@
 
 mod config;
 mod directory;
+mod fence;
 mod front;
 mod mailbox;
 mod session;
@@ -20,7 +21,9 @@ mod tcp;
 mod udp;
 
 pub use config::{MediaAddress, NetConfig, NetError};
-pub use front::{JoinFailure, Shards};
+pub use fence::Fence;
+pub use front::{InstallError, JoinFailure, Shards};
 pub use session::{SendFailure, Session, SessionReceiver, SessionSender};
+pub use shard::RelayEnd;
 pub use stats::{Dropped, ShardStats};
 pub use udp::{MAX_GSO_BYTES, MAX_GSO_SEGMENTS, UdpEgress, UdpPort, UdpReceiver, UdpStats};

@@ -3,15 +3,18 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use livekit_protocol as proto;
 use mio::Waker;
-use sfu::{JoinParams, Room, RoomName, RoomOptions, SessionId, SessionOutput};
+use rtc::negotiate::SdpError;
+use rtc::transport::DtlsIdentity;
+use sfu::{EngineConfig, JoinParams, Room, RoomName, RoomOptions, SessionId, SessionOutput};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::front::JoinFailure;
+use crate::front::{InstallError, JoinFailure};
+use crate::shard::RelayEnd;
 use crate::stats::ShardStats;
 
 /// Commands that may wait for a shard: what five thousand clients send within a second or so. Beyond it
@@ -38,6 +41,25 @@ pub(crate) enum Command {
         room: RoomName,
         run: RoomTask,
     },
+    /// A room that was served elsewhere until now.
+    Install {
+        room: RoomName,
+        make: RoomMaker,
+        reply: oneshot::Sender<Result<SocketAddr, InstallError>>,
+    },
+    /// Bridge a room's clients to its new node.
+    OpenRelays {
+        room: RoomName,
+        target: SocketAddr,
+        reply: oneshot::Sender<Vec<RelayEnd>>,
+    },
+    /// Clients of a room come by these bridges until they find their own way.
+    AdmitRelays {
+        room: RoomName,
+        ends: Vec<RelayEnd>,
+    },
+    /// End all rooms without a word: this node may not serve them.
+    Abandon(oneshot::Sender<()>),
     Rooms(oneshot::Sender<Vec<proto::Room>>),
     Stats(oneshot::Sender<ShardStats>),
     /// An ICE-TCP connection whose first frame is for this shard.
@@ -48,6 +70,18 @@ pub(crate) enum Command {
 
 /// What somebody wants to be done with a room, on its shard.
 pub(crate) type RoomTask = Box<dyn FnOnce(&mut Room, Instant) + Send>;
+
+/// Makes a room from what its former node left.
+pub(crate) type RoomMaker = Box<dyn FnOnce(Birth) -> Result<Room, SdpError> + Send>;
+
+/// What a shard gives a new room.
+pub(crate) struct Birth {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) identity: Arc<DtlsIdentity>,
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+    pub(crate) seed: u64,
+}
 
 /// A client that wants into a room.
 pub(crate) struct JoinCommand {

@@ -6,6 +6,7 @@
 mod commands;
 mod core;
 mod egress;
+mod relay;
 mod rooms;
 mod routes;
 mod start;
@@ -22,6 +23,7 @@ use crate::mailbox::Inbox;
 use crate::tcp::{ReadStatus, framing};
 use crate::udp::UdpReceiver;
 
+pub use relay::RelayEnd;
 pub(crate) use start::start_all;
 
 /// Shards of a process: two hexadecimal digits of each ufrag name one.
@@ -46,6 +48,9 @@ const WAKER: Token = Token(usize::MAX);
 
 /// Token of a shard's first TCP connection; UDP sockets are below.
 const FIRST_CONNECTION: usize = 1_024;
+
+/// Token of a shard's first bridge to another node; connections are below.
+const FIRST_RELAY: usize = 1 << 32;
 
 /// What each ICE ufrag of a shard begins with.
 pub(crate) fn ufrag_prefix(shard: usize) -> String {
@@ -109,6 +114,9 @@ impl Shard {
     fn pass(&mut self) {
         self.wait();
         let now = Instant::now();
+        if !self.core.fence.is_open(now) {
+            self.core.abandon_all(now);
+        }
         self.receive_udp(now);
         self.receive_tcp(now);
         self.carry_out_commands(now);
@@ -144,6 +152,10 @@ impl Shard {
                 if event.is_readable() && !self.ready_ports.contains(&token.0) {
                     self.ready_ports.push(token.0);
                 }
+                continue;
+            }
+            if token.0 >= FIRST_RELAY {
+                self.core.relay_readable(token, &mut self.scratch);
                 continue;
             }
             let Some(index) = self.core.egress.tcp.index_of(token) else { continue };

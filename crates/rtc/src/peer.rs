@@ -122,6 +122,8 @@ pub struct Peer {
     dtls_remote: Option<Fingerprint>,
     /// Another process has taken the client over: its handshakes are none of ours.
     handed_over: bool,
+    /// The client speaks with that process now.
+    gone: bool,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
     connected: bool,
     data: Option<DataChannels>,
@@ -160,6 +162,7 @@ impl Peer {
             dtls_active: false,
             dtls_remote: None,
             handed_over: false,
+            gone: false,
             srtp: None,
             connected: false,
             data: None,
@@ -336,6 +339,9 @@ impl Peer {
     }
 
     fn handle_stun(&mut self, now: Instant, path: &Path, datagram: &[u8]) {
+        if self.gone {
+            return;
+        }
         let Ok(message) = StunMessage::parse(datagram) else { return };
         let proto = protocol(path.proto);
         let packet = StunPacket { proto, source: path.remote, destination: path.local, message };
@@ -457,6 +463,7 @@ impl Peer {
     }
 
     fn ice_changed(&mut self, state: IceConnectionState) {
+        tracing::debug!(?state, session = self.session_id, "ICE");
         let connected = state.is_connected();
         if connected == self.ice_connected {
             return;
@@ -505,6 +512,7 @@ impl Peer {
         }
         let after = dtls.state();
         if before != after {
+            tracing::debug!(state = ?after, session = self.session_id, "DTLS");
             match after {
                 DtlsState::Connected => {
                     self.connected = true;

@@ -161,6 +161,7 @@ fn net_config(config: &Config) -> anyhow::Result<NetConfig> {
         udp_ports,
         tcp_port: (rtc.tcp_port != 0).then_some(rtc.tcp_port),
         shards,
+        fence: std::sync::Arc::new(net::Fence::open()),
         engine: engine_config(config)?,
     })
 }
@@ -215,6 +216,7 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         allow_pause: config.rtc.congestion_control.allow_pause,
         enabled_codecs: enabled_codecs(config)?,
         enable_remote_unmute: config.room.enable_remote_unmute,
+        describe_rooms: false,
         limits,
         server_info: proto::ServerInfo {
             edition: proto::server_info::Edition::Standard.into(),

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 use rtc::Path;
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::{RoomDescription, Tail};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -167,6 +170,10 @@ pub enum RoomEvent {
     ParticipantConnectionAborted(proto::ParticipantInfo),
     TrackPublished(proto::ParticipantInfo, proto::TrackInfo),
     TrackUnpublished(proto::ParticipantInfo, proto::TrackInfo),
+    /// What of the room outlives its node has changed; only with [`EngineConfig::describe_rooms`].
+    Described(Box<RoomDescription>),
+    /// Said by a client after the room was exported: for the room's successor.
+    Tail(Tail),
 }
 
 /// What an operator configures for all rooms of a process.
@@ -190,6 +197,8 @@ pub struct EngineConfig {
     /// Codecs that may be published, in order of preference.
     pub enabled_codecs: Vec<rtc::Codec>,
     pub enable_remote_unmute: bool,
+    /// Rooms tell what outlives their node whenever it changes: for a cluster.
+    pub describe_rooms: bool,
     pub limits: Limits,
     /// Shown to clients in `ServerInfo`.
     pub server_info: proto::ServerInfo,
@@ -220,7 +229,7 @@ impl Default for Limits {
 }
 
 /// What a room starts with: `CreateRoomRequest`, the token's `roomConfig` and the defaults, merged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoomOptions {
     pub empty_timeout: Duration,
     pub departure_timeout: Duration,

@@ -13,8 +13,10 @@ mod participant;
 mod publication;
 mod quality;
 mod room;
+mod snapshot;
 mod speakers;
 mod subscription;
 
 pub use api::*;
 pub use room::Room;
+pub use snapshot::{ParticipantDescription, RoomDescription, RoomSnapshot, Tail};

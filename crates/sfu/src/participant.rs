@@ -121,6 +121,16 @@ pub(crate) struct StreamOwner {
     pub(crate) retired: Option<Instant>,
 }
 
+/// A participant on its way from another node.
+pub(crate) struct Arrival {
+    /// It is given up after this time.
+    pub(crate) until: Instant,
+    /// Answers to what it asked of the other node, to be sent when it is here.
+    pub(crate) held: Vec<proto::signal_response::Message>,
+    /// It has resumed; what it lacks of the data is still to be found out.
+    pub(crate) resumed: bool,
+}
+
 /// A data packet that waits for the receiver's channel, in encoded form.
 pub(crate) struct WaitingData {
     pub(crate) packet: bytes::Bytes,
@@ -174,6 +184,8 @@ pub(crate) struct Participant {
     pub(crate) next_token_refresh: Instant,
     /// What each stream of the publishing connection belongs to.
     pub(crate) streams: Vec<Option<StreamOwner>>,
+    /// It moved here from another node and has not spoken yet.
+    pub(crate) arrival: Option<Arrival>,
     /// The last connection qualities that were told.
     pub(crate) told_quality: Vec<proto::ConnectionQualityInfo>,
 }

@@ -9,7 +9,9 @@ mod admin;
 mod data;
 mod join;
 mod media;
+mod migrate;
 mod publish;
+mod restore;
 mod signal;
 mod subscribe;
 mod timers;
@@ -32,6 +34,8 @@ use crate::publication::{TrackKey, TrackPublication};
 use crate::speakers::Speakers;
 use data::Nonces;
 pub(crate) use join::ResumeFaults;
+use migrate::{Moving, Recent};
+use restore::{Describe, Expected};
 use timers::Timers;
 use updates::Batched;
 
@@ -102,6 +106,13 @@ pub struct Room {
     nacked: Vec<(ParticipantKey, rtc::SenderKey, Vec<u16>)>,
     /// Publishers' clocks, likewise.
     reports: Vec<(TrackKey, usize, u64, u32)>,
+    /// Set while another node takes the room over.
+    moving: Option<Moving>,
+    /// Reliable packets that a receiver may lack after it has moved.
+    recent: Recent,
+    /// Who was here when the room's former node died, and has not come back yet.
+    expected: Expected,
+    describe: Describe,
 }
 
 impl Room {
@@ -115,11 +126,26 @@ impl Room {
         wall: SystemTime,
         seed: u64,
     ) -> Room {
+        let mut room = Room::silent(config, identity, name, options, now, wall, seed);
+        room.event(RoomEvent::RoomStarted(room.info()));
+        room
+    }
+
+    /// A room that nobody is told about yet.
+    fn silent(
+        config: Arc<EngineConfig>,
+        identity: Arc<DtlsIdentity>,
+        name: RoomName,
+        options: RoomOptions,
+        now: Instant,
+        wall: SystemTime,
+        seed: u64,
+    ) -> Room {
         let mut rng = Rng::with_seed(seed);
         let unix = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { origin: now, unix };
         let speakers = Speakers::new(&config);
-        let mut room = Room {
+        Room {
             sid: ids::sid("RM_", &mut rng),
             sif_trailer: std::iter::repeat_with(|| rng.u8(..)).take(16).collect(),
             created_ms: clock.unix_ms(now),
@@ -147,9 +173,11 @@ impl Room {
             next_quality: now + Duration::from_secs(5),
             nacked: Vec::new(),
             reports: Vec::new(),
-        };
-        room.event(RoomEvent::RoomStarted(room.info()));
-        room
+            moving: None,
+            recent: Recent::default(),
+            expected: Expected::default(),
+            describe: Describe::new(now),
+        }
     }
 
     /// The signalling connection is gone, with or without a Leave before.
@@ -245,8 +273,10 @@ impl Room {
 
     /// Sends a signal message to a participant, if it has a connection.
     fn send(&mut self, to: ParticipantKey, message: Message) {
-        if let Some(session) = self.participants.get(&to).and_then(Participant::session) {
-            self.send_session(session, message);
+        match self.participants.get(&to).map(Participant::session) {
+            Some(Some(session)) => self.send_session(session, message),
+            Some(None) => self.hold_for_arrival(to, message),
+            None => {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use rtc::SenderKey;
+use serde::{Deserialize, Serialize};
 
 use crate::media::forwarder::Forwarder;
 use crate::participant::ParticipantKey;
@@ -21,7 +22,7 @@ pub(crate) struct WantedTrack {
 }
 
 /// `UpdateTrackSettings`, reduced to what the engine uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrackSettings {
     pub(crate) disabled: bool,
     pub(crate) quality: i32,

@@ -83,6 +83,7 @@ pub fn engine_config() -> EngineConfig {
         allow_pause: false,
         enabled_codecs: vec![Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1, Codec::Opus, Codec::Red],
         enable_remote_unmute: false,
+        describe_rooms: false,
         limits: Limits::default(),
         server_info: proto::ServerInfo { version: "1.13.5".into(), protocol: 17, ..Default::default() },
     }

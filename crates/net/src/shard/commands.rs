@@ -1,5 +1,6 @@
 //! What other threads ask of a shard.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
@@ -10,9 +11,10 @@ use sfu::{Room, RoomName, RoomOptions};
 use tokio::sync::oneshot;
 
 use super::core::{Core, SessionEntry};
+use super::relay::RelayEnd;
 use super::rooms::RoomKey;
-use crate::front::JoinFailure;
-use crate::mailbox::{Command, JoinCommand, JoinReply, TcpHandover};
+use crate::front::{InstallError, JoinFailure};
+use crate::mailbox::{Birth, Command, JoinCommand, JoinReply, RoomMaker, TcpHandover};
 use crate::tcp::framing;
 
 /// What the loop has to do after a command.
@@ -49,6 +51,20 @@ impl Core {
                 if let Some(key) = self.rooms.find(&room) {
                     self.with_room(now, key, |room| run(room, now));
                 }
+            }
+            Command::Install { room, make, reply } => {
+                let installed = self.install(now, &room, make);
+                let _ = reply.send(installed);
+            }
+            Command::OpenRelays { room, target, reply } => {
+                let key = self.rooms.find(&room);
+                let ends = key.map(|key| self.open_relays(now, key, target)).unwrap_or_default();
+                let _ = reply.send(ends);
+            }
+            Command::AdmitRelays { room, ends } => self.admit_relays(now, &room, &ends),
+            Command::Abandon(done) => {
+                self.abandon_all(now);
+                let _ = done.send(());
             }
             Command::Rooms(reply) => {
                 let _ = reply.send(self.rooms.iter_mut().map(|slot| slot.room.info()).collect());
@@ -113,6 +129,58 @@ impl Core {
         let key = self.rooms.insert(room);
         self.after_input(now, key);
         Ok(key)
+    }
+
+    /// Takes in a room that another node served.
+    fn install(
+        &mut self,
+        now: Instant,
+        name: &RoomName,
+        make: RoomMaker,
+    ) -> Result<SocketAddr, InstallError> {
+        if let Some(old) = self.rooms.find(name) {
+            let lingers = self.rooms.get_mut(old).is_some_and(|slot| slot.room.is_moving());
+            return Err(if lingers { InstallError::Lingers } else { InstallError::Exists });
+        }
+        self.directory.claim(name, self.index).map_err(|_| InstallError::Exists)?;
+        let (config, identity) = (self.config.clone(), self.identity.clone());
+        let birth = Birth { config, identity, now, wall: SystemTime::now(), seed: fastrand::u64(..) };
+        match make(birth) {
+            Ok(room) => {
+                let key = self.rooms.insert(room);
+                self.after_input(now, key);
+                Ok(self.relay_address())
+            }
+            Err(error) => {
+                self.directory.release(name, self.index);
+                Err(InstallError::Snapshot(error.to_string()))
+            }
+        }
+    }
+
+    /// Where bridges from other nodes are to lead.
+    fn relay_address(&self) -> SocketAddr {
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let advertised = self.egress.udp.ports().first().and_then(|port| port.advertised().first());
+        advertised.copied().unwrap_or(nowhere)
+    }
+
+    fn admit_relays(&mut self, now: Instant, name: &RoomName, ends: &[RelayEnd]) {
+        let Some(key) = self.rooms.find(name) else { return };
+        let local = self.relay_address();
+        self.with_room(now, key, |room| {
+            for end in ends {
+                let path = Path { proto: Proto::Udp, local, remote: end.from };
+                room.admit_path(now, end.participant, end.subscriber, path);
+            }
+        });
+    }
+
+    /// Ends all rooms without a word.
+    pub(super) fn abandon_all(&mut self, now: Instant) {
+        for key in self.rooms.keys() {
+            self.with_room(now, key, Room::abandon);
+        }
     }
 
     /// Takes over an ICE-TCP connection, if its first frame is for one of our transports.

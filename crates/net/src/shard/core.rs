@@ -2,27 +2,34 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use is::stun::StunMessage;
 use livekit_protocol::DisconnectReason;
+use mio::Token;
 use rtc::rtp::{DatagramKind, classify};
 use rtc::transport::DtlsIdentity;
-use rtc::{MAX_DATAGRAM, Path, Proto};
+use rtc::{Egress as _, MAX_DATAGRAM, Path, Proto};
 use sfu::{EngineConfig, RoomEvent, RoomName, RoomOutput, SessionId, SessionOutput};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::egress::ShardEgress;
+use super::relay::{RelayEnd, Relayed, Relays};
 use super::rooms::{RoomKey, Rooms};
 use super::routes::{Owner, Routes};
 use crate::directory::Directory;
+use crate::fence::Fence;
 use crate::stats::{Dropped, ShardStats};
 
 /// A room that says after its timeout that the timeout is still due gets this much later another turn, so
 /// that no room can spin the shard.
 const MIN_SLEEP: Duration = Duration::from_millis(1);
+
+/// How often bridges are looked at.
+const RELAY_CHECK: Duration = Duration::from_millis(500);
 
 /// A signalling connection of a room.
 pub(super) struct SessionEntry {
@@ -35,11 +42,15 @@ pub(super) struct Core {
     pub(super) config: Arc<EngineConfig>,
     pub(super) identity: Arc<DtlsIdentity>,
     pub(super) directory: Arc<Directory>,
+    pub(super) fence: Arc<Fence>,
     events: broadcast::Sender<(RoomName, RoomEvent)>,
     pub(super) rooms: Rooms,
     pub(super) routes: Routes,
     pub(super) sessions: HashMap<SessionId, SessionEntry>,
     pub(super) egress: ShardEgress,
+    /// Bridges for clients whose room has moved.
+    pub(super) relays: Relays,
+    next_relay_check: Option<Instant>,
     /// When rooms want their timers; entries that a room has overtaken are skipped.
     timers: BinaryHeap<Reverse<(Instant, RoomKey)>>,
     touched: Vec<RoomKey>,
@@ -50,24 +61,30 @@ pub(super) struct Core {
 }
 
 impl Core {
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         index: usize,
         config: Arc<EngineConfig>,
         identity: Arc<DtlsIdentity>,
         directory: Arc<Directory>,
+        fence: Arc<Fence>,
         events: broadcast::Sender<(RoomName, RoomEvent)>,
         egress: ShardEgress,
+        relays: Relays,
     ) -> Core {
         Core {
             index,
             config,
             identity,
             directory,
+            fence,
             events,
             rooms: Rooms::default(),
             routes: Routes::default(),
             sessions: HashMap::new(),
             egress,
+            relays,
+            next_relay_check: None,
             timers: BinaryHeap::new(),
             touched: Vec::new(),
             current: None,
@@ -90,6 +107,7 @@ impl Core {
                     owner = self.routes.by_path(path);
                 }
                 DatagramKind::Dtls | DatagramKind::Rtp | DatagramKind::Rtcp => match owner {
+                    Some(owner) if !self.relays.is_empty() && self.relay(now, owner, path, datagram) => {}
                     Some(owner) => self.deliver(now, owner, path, datagram),
                     None => self.stats.dropped.unvalidated += 1,
                 },
@@ -123,6 +141,60 @@ impl Core {
             // The way may be valid from now on, for the datagrams right behind.
             self.drain(now, owner.room);
         }
+    }
+
+    /// Sends a datagram on to the node that has taken the room over; false when it is for the room here.
+    fn relay(&mut self, now: Instant, owner: Owner, path: &Path, datagram: &[u8]) -> bool {
+        match self.relays.forward(now, owner, path, datagram) {
+            Relayed::No => return false,
+            Relayed::First => {
+                if let Some(slot) = self.rooms.get_mut(owner.room) {
+                    slot.room.let_go(owner.transport);
+                }
+            }
+            Relayed::Yes => {}
+        }
+        true
+    }
+
+    /// Something came from the node that has taken a room over.
+    pub(super) fn relay_readable(&mut self, token: Token, buffer: &mut [u8]) {
+        let Some(owner) = self.relays.owner_of(token) else { return };
+        while let Some((path, len)) = self.relays.receive(owner, buffer) {
+            self.egress.slot(&path, len)[..len].copy_from_slice(&buffer[..len]);
+            self.egress.commit(len);
+        }
+        self.egress.flush();
+    }
+
+    /// Opens a bridge for each transport of a room that moves.
+    pub(super) fn open_relays(&mut self, now: Instant, key: RoomKey, target: SocketAddr) -> Vec<RelayEnd> {
+        let Some(slot) = self.rooms.get_mut(key) else { return Vec::new() };
+        let mut ends = Vec::new();
+        for (participant, subscriber, transport) in slot.room.moving_transports() {
+            match self.relays.open(now, Owner { room: key, transport }, target) {
+                Ok(from) => ends.push(RelayEnd { participant, subscriber, from }),
+                Err(error) => tracing::warn!(%error, "a client has no bridge to the room's new node"),
+            }
+        }
+        self.next_relay_check = Some(now + RELAY_CHECK);
+        ends
+    }
+
+    /// The rooms whose clients have all gone their own way end here.
+    fn check_relays(&mut self, now: Instant) {
+        if self.next_relay_check.is_none_or(|at| now < at) {
+            return;
+        }
+        for key in self.relays.rooms() {
+            if self.relays.is_idle(now, key)
+                && let Some(slot) = self.rooms.get_mut(key)
+            {
+                slot.room.abandon();
+                self.after_input(now, key);
+            }
+        }
+        self.next_relay_check = (!self.relays.is_empty()).then_some(now + RELAY_CHECK);
     }
 
     #[inline]
@@ -163,6 +235,7 @@ impl Core {
     /// Gives their turn to the rooms whose time has come.
     pub(super) fn run_timers(&mut self, now: Instant) {
         self.egress.tcp.expire(now);
+        self.check_relays(now);
         while let Some(&Reverse((at, key))) = self.timers.peek() {
             if at > now {
                 return;
@@ -185,7 +258,7 @@ impl Core {
     /// When [`Self::run_timers`] is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let room = self.timers.peek().map(|Reverse((at, _))| *at);
-        [room, self.egress.tcp.poll_timeout()].into_iter().flatten().min()
+        [room, self.egress.tcp.poll_timeout(), self.next_relay_check].into_iter().flatten().min()
     }
 
     fn schedule(&mut self, key: RoomKey, earliest: Option<Instant>) {
@@ -264,6 +337,7 @@ impl Core {
         self.directory.release(room.name(), self.index);
         let paths = self.routes.close_room(key);
         self.close_paths(&paths);
+        self.relays.close_room(key);
         self.sessions.retain(|_, entry| entry.room != key);
     }
 

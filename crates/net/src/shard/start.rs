@@ -13,7 +13,8 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::egress::ShardEgress;
-use super::{FIRST_CONNECTION, MAX_SHARDS, Shard, WAKER, ufrag_prefix};
+use super::relay::Relays;
+use super::{FIRST_CONNECTION, FIRST_RELAY, MAX_SHARDS, Shard, WAKER, ufrag_prefix};
 use crate::config::{MediaAddress, NetConfig, NetError};
 use crate::directory::Directory;
 use crate::front::MAX_EVENTS;
@@ -67,11 +68,20 @@ pub(crate) fn start_all(config: NetConfig) -> Result<Started, NetError> {
         }
         let connections =
             Connections::new(poll.registry().try_clone().map_err(NetError::Poll)?, FIRST_CONNECTION);
+        let relays = Relays::new(poll.registry().try_clone().map_err(NetError::Poll)?, FIRST_RELAY);
         let (mailbox, inbox) = mailbox(waker);
         mailboxes.push(Arc::new(mailbox));
         let egress = ShardEgress::new(UdpEgress::new(ports), connections);
-        let core =
-            Core::new(index, Arc::new(engine), identity.clone(), directory.clone(), events.clone(), egress);
+        let core = Core::new(
+            index,
+            Arc::new(engine),
+            identity.clone(),
+            directory.clone(),
+            config.fence.clone(),
+            events.clone(),
+            egress,
+            relays,
+        );
         shards.push(Shard::new(poll, inbox, core));
     }
     candidates.extend_from_slice(&tcp);

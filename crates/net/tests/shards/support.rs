@@ -23,6 +23,7 @@ pub(crate) fn config(shards: usize, ip: IpAddr) -> NetConfig {
         udp_ports: 0..=0,
         tcp_port: Some(0),
         shards: Some(shards),
+        fence: std::sync::Arc::new(net::Fence::open()),
         engine: EngineConfig {
             candidates: Vec::new(),
             ufrag_prefix: String::new(),
@@ -35,6 +36,7 @@ pub(crate) fn config(shards: usize, ip: IpAddr) -> NetConfig {
             allow_pause: true,
             enabled_codecs: vec![rtc::Codec::Opus, rtc::Codec::Vp8],
             enable_remote_unmute: false,
+            describe_rooms: false,
             limits: Limits::default(),
             server_info: Default::default(),
         },

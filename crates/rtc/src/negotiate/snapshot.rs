@@ -66,22 +66,23 @@ impl Negotiator {
             sdp => Some(Description::parse(sdp)?),
         };
         let described = remote.as_ref().map_or(&[][..], |remote| &remote.sections);
-        let sections = snapshot.sections.into_iter().take(MAX_SECTIONS).enumerate().map(|(index, section)| {
-            let kind = match section.kind {
-                KindSnapshot::Audio => SectionKind::Media(MediaKind::Audio),
-                KindSnapshot::Video => SectionKind::Media(MediaKind::Video),
-                KindSnapshot::Application => SectionKind::Application,
-                KindSnapshot::Other => SectionKind::Other,
-            };
-            Section {
-                mid: section.mid,
-                kind,
-                remote: described.get(index).filter(|remote| remote.mid == section.mid).cloned(),
-                outgoing: section.outgoing,
-                receive: section.receive,
-                prefs: section.prefs,
-            }
-        });
+        let sections =
+            snapshot.sections.into_iter().take(MAX_SECTIONS).enumerate().map(|(index, section)| {
+                let kind = match section.kind {
+                    KindSnapshot::Audio => SectionKind::Media(MediaKind::Audio),
+                    KindSnapshot::Video => SectionKind::Media(MediaKind::Video),
+                    KindSnapshot::Application => SectionKind::Application,
+                    KindSnapshot::Other => SectionKind::Other,
+                };
+                Section {
+                    mid: section.mid,
+                    kind,
+                    remote: described.get(index).filter(|remote| remote.mid == section.mid).cloned(),
+                    outgoing: section.outgoing,
+                    receive: section.receive,
+                    prefs: section.prefs,
+                }
+            });
         let sections = sections.collect();
         let ext = remote.as_ref().map(|remote| supported(&remote.ext_map())).unwrap_or_default();
         Ok(Negotiator {

@@ -219,12 +219,11 @@ impl Peer {
         self.dtls = Some(DtlsSession::new(&self.config.identity, self.dtls_active, remote, now));
     }
 
-    /// The other side has become another process: keys and association are made anew over the way that ICE
-    /// finds to it. What was negotiated stays.
+    /// The other side has become another process: keys and association are made anew, over the way there is
+    /// until ICE finds a better one. What was negotiated stays.
     fn restart_dtls(&mut self, now: Instant, remote: Fingerprint) {
         self.srtp = None;
         self.connected = false;
-        self.path = None;
         self.start_dtls(now, remote);
         self.senders.rekeyed();
         if let Some(data) = &mut self.data {

@@ -128,8 +128,7 @@ impl SenderSet {
 
     pub(crate) fn add(&mut self, info: SenderInfo, rtx_seq: u16) -> SenderKey {
         let rtx_seq = ExtSeq(u64::from(rtx_seq));
-        let sender =
-            Sender { info, format: None, stats: SenderStats::new(), rtx_seq, rolled_before: None };
+        let sender = Sender { info, format: None, stats: SenderStats::new(), rtx_seq, rolled_before: None };
         let index = self.senders.iter().position(Option::is_none).unwrap_or_else(|| {
             self.senders.push(None);
             self.senders.len() - 1

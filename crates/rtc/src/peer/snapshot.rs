@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Peer, PeerConfig, SenderInfo, SenderKey};
-use crate::Mid;
+use super::{Peer, PeerConfig, PeerEvent, SenderInfo, SenderKey};
 use crate::negotiate::{NegotiationSnapshot, Negotiator, SdpError};
 use crate::transport::{ChannelConfig, ChannelId, DataChannels};
+use crate::{Mid, Path};
 
 /// See the module. Carries no key material.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,24 @@ impl Peer {
     /// here until the client has moved.
     pub fn hand_over(&mut self) {
         self.handed_over = true;
+    }
+
+    /// The client speaks with the other process: nothing more is sent to it from here. Its checks of this way
+    /// go unanswered, too, so that it looks for one to the other process; a browser goes on sending by the
+    /// old way meanwhile.
+    pub fn let_go(&mut self) {
+        self.srtp = None;
+        self.connected = false;
+        self.gone = true;
+    }
+
+    /// Datagrams of the peer come this way, whatever ICE has found out yet: whoever says so knows.
+    pub fn admit_path(&mut self, path: Path) {
+        if !self.paths.contains(&path) {
+            self.paths.push(path);
+            self.events.push_back(PeerEvent::PathValidated(path));
+        }
+        self.path.get_or_insert(path);
     }
 
     /// The handing over did not come about.

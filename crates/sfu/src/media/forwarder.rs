@@ -13,6 +13,7 @@ use rtc::{Codec, ExtSeq, MediaKind, OutPacket};
 
 use super::ring::{Packet, Slot};
 use super::{Layer, TrackMedia};
+use crate::snapshot::{ForwarderSnapshot, SourceSnapshot};
 
 /// Sent packets that can be asked for again. At 300 packets/s more than three seconds.
 const HISTORY: usize = 1024;
@@ -31,6 +32,15 @@ const MAX_JUMP_S: u64 = 10;
 
 /// Largest rewritten dependency descriptor.
 const MAX_DD: usize = 255;
+
+/// Numbers that the node before us may still have used after it was asked where it stood, when they cannot be
+/// told from the source: five seconds of video, or of audio.
+const SUCCESSION_VIDEO: u16 = 2_048;
+const SUCCESSION_AUDIO: u16 = 512;
+
+/// A stream does not begin this close before its first rollover, where a receiver that misses packets would
+/// count wrong.
+const ROLLOVER_MARGIN: u16 = 512;
 
 /// What is subtracted from a source packet's numbers, from a sequence number on.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +95,8 @@ pub(crate) struct Forwarder {
     /// The next packet with a dependency descriptor tells which decode targets are left.
     announce_targets: bool,
     history: Vec<Option<Sent>>,
+    /// How the node before us mapped the numbers of its source, and which number it had reached.
+    inherited: Option<(SourceSnapshot, u16)>,
     /// Scratch for the rewritten heads of one packet.
     head: [u8; Vp8Descriptor::MAX_LEN],
     dd: [u8; MAX_DD],
@@ -111,9 +123,46 @@ impl Forwarder {
             started: false,
             announce_targets: false,
             history: vec![None; history],
+            inherited: None,
             head: [0; Vp8Descriptor::MAX_LEN],
             dd: [0; MAX_DD],
         }
+    }
+
+    /// Where the numbers stand, for the node that goes on.
+    pub(crate) fn export(&self, now: Instant) -> ForwarderSnapshot {
+        let source = self.layer.zip(self.epochs.back()).map(|(layer, epoch)| SourceSnapshot {
+            layer,
+            seq_offset: epoch.seq as u16,
+            timestamp_offset: epoch.timestamp,
+        });
+        ForwarderSnapshot {
+            seq: self.highest_out as u16,
+            timestamp: self.last_timestamp,
+            idle_ms: self.last_sent.map(|at| now.duration_since(at).as_millis() as u64),
+            picture_id: self.last_ids.picture_id,
+            tl0_pic_idx: self.last_ids.tl0_pic_idx,
+            key_idx: self.last_ids.key_idx,
+            source: source.or(self.inherited.map(|(source, _)| source)),
+        }
+    }
+
+    /// Goes on where another node stopped, with the next key frame.
+    pub(crate) fn import(codec: Codec, snapshot: &ForwarderSnapshot, now: Instant) -> Forwarder {
+        let headroom = if codec.kind() == MediaKind::Video { SUCCESSION_VIDEO } else { SUCCESSION_AUDIO };
+        let mut forwarder = Forwarder::new(codec, snapshot.seq, snapshot.timestamp);
+        forwarder.last_ids = Vp8Ids {
+            picture_id: snapshot.picture_id,
+            tl0_pic_idx: snapshot.tl0_pic_idx,
+            key_idx: snapshot.key_idx,
+        };
+        if let Some(idle_ms) = snapshot.idle_ms {
+            forwarder.started = true;
+            forwarder.last_sent = now.checked_sub(Duration::from_millis(idle_ms)).or(Some(now));
+            forwarder.highest_out = u64::from(before_rollover(snapshot.seq.wrapping_add(headroom)));
+            forwarder.inherited = snapshot.source.map(|source| (source, snapshot.seq));
+        }
+        forwarder
     }
 
     pub(crate) fn set_target(&mut self, target: Option<Target>) {
@@ -193,7 +242,14 @@ impl Forwarder {
         if self.layer.is_some() && media.best_layer(now, wanted) != Some(usize::from(layer)) {
             return false;
         }
-        let timestamp = self.timestamp_after_switch(now, media, layer, packet.stored.timestamp);
+        let timestamp = match self.inherited.take() {
+            Some((source, reached)) if source.layer == layer => {
+                self.succeed(source, reached, seq, packet.stored.timestamp)
+            }
+            _ => None,
+        };
+        let timestamp = timestamp
+            .unwrap_or_else(|| self.timestamp_after_switch(now, media, layer, packet.stored.timestamp));
         let ids = packet.stored.vp8.map(|vp8| vp8.ids());
         let next = |last: u16| last.wrapping_add(1);
         self.epochs.clear();
@@ -213,6 +269,21 @@ impl Forwarder {
         self.spatial = target.spatial;
         self.announce_targets = true;
         true
+    }
+
+    /// The source is the one that the node before us forwarded: its numbers are mapped as they were, so that
+    /// the subscriber sees no more of a gap than there was. Returns the timestamp; `None` when the numbers do
+    /// not follow.
+    fn succeed(&mut self, source: SourceSnapshot, reached: u16, seq: ExtSeq, timestamp: u32) -> Option<u32> {
+        let out = seq.wire().wrapping_sub(source.seq_offset);
+        let timestamp = timestamp.wrapping_sub(source.timestamp_offset);
+        let ahead = out.wrapping_sub(reached);
+        let follows = (1..=2 * SUCCESSION_VIDEO).contains(&ahead);
+        if !follows || (timestamp.wrapping_sub(self.last_timestamp) as i32) <= 0 {
+            return None;
+        }
+        self.highest_out = u64::from(before_rollover(out.wrapping_sub(1)));
+        Some(timestamp)
     }
 
     /// The first timestamp on a new source. Both sources' sender reports tell how their clocks relate; failing
@@ -425,6 +496,11 @@ impl Forwarder {
             .then(|| self.epochs.back().map(|epoch| rtp_time.wrapping_sub(epoch.timestamp)))
             .flatten()
     }
+}
+
+/// `seq`, or the first number after the rollover that is near.
+fn before_rollover(seq: u16) -> u16 {
+    if seq > u16::MAX - ROLLOVER_MARGIN { 0 } else { seq }
 }
 
 fn munged(ids: Vp8Ids, epoch: &Epoch) -> Vp8Ids {

@@ -115,12 +115,13 @@ impl Room {
         Ok(())
     }
 
-    pub fn update_metadata(&mut self, _now: Instant, metadata: String) -> Result<proto::Room, AdminError> {
+    pub fn update_metadata(&mut self, now: Instant, metadata: String) -> Result<proto::Room, AdminError> {
         let limit = self.config.limits.max_metadata_bytes;
         if metadata.len() > limit {
             return Err(AdminError::TooLarge("metadata", limit));
         }
         self.options.metadata = metadata;
+        self.description_changed(now);
         self.broadcast_room();
         Ok(self.info())
     }

@@ -101,11 +101,14 @@ impl Room {
         }
     }
 
-    fn data_packet(&mut self, now: Instant, from: ParticipantKey, message: &Bytes, kind: Kind) {
+    pub(super) fn data_packet(&mut self, now: Instant, from: ParticipantKey, message: &Bytes, kind: Kind) {
         let Ok(packet) = proto::DataPacket::decode(message.clone()) else {
             tracing::debug!("data packet could not be decoded");
             return;
         };
+        if self.moving.is_some() && kind == Kind::Reliable {
+            return self.pass_data(from, message);
+        }
         let Some(participant) = self.participants.get_mut(&from) else { return };
         if kind == Kind::Reliable && packet.sequence > 0 {
             if packet.sequence <= participant.data_sequence {
@@ -172,12 +175,27 @@ impl Room {
             .map(|p| p.key)
             .collect();
         let encoded = Bytes::from(packet.encode_to_vec());
+        if let (Kind::Reliable, Some(from)) = (kind, from) {
+            self.recent.push(now, from, packet.sequence, &receivers, &encoded);
+        }
+        let numbered = packet.sequence > 0 && kind == Kind::Reliable;
         for receiver in receivers {
-            self.deliver(now, receiver, &encoded, kind, raw);
+            // Who is on its way from another node says first what it has: then it gets this, in order.
+            let arriving = self.participants.get(&receiver).is_some_and(|p| p.arrival.is_some());
+            if !(arriving && numbered) {
+                self.deliver(now, receiver, &encoded, kind, raw);
+            }
         }
     }
 
-    fn deliver(&mut self, now: Instant, to: ParticipantKey, packet: &Bytes, kind: Kind, raw: Option<&Bytes>) {
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        to: ParticipantKey,
+        packet: &Bytes,
+        kind: Kind,
+        raw: Option<&Bytes>,
+    ) {
         let Some(participant) = self.participants.get_mut(&to) else { return };
         let transport = participant.data_transport();
         let unlabelled = raw.and_then(|raw| Some((*transport.channels.unlabelled.first()?, raw)));

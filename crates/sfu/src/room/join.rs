@@ -41,7 +41,7 @@ impl Room {
     /// A client connects or resumes. On success the first [`SessionOutput`] of the session is its first
     /// signal response (Join, Reconnect or Leave).
     pub fn join(&mut self, now: Instant, params: JoinParams) -> Result<(), JoinError> {
-        if self.life == Life::Finished {
+        if self.life == Life::Finished || self.moving.is_some() {
             return Err(JoinError::RoomClosing);
         }
         if let Some(resume) = params.resume.clone() {
@@ -94,9 +94,11 @@ impl Room {
                 last_offer_at: None,
             }
         };
+        let returning = self.expected.take(&params.identity);
+        let new_sid = ids::participant_sid(&mut self.rng);
         let mut participant = Participant {
             key,
-            sid: ids::participant_sid(&mut self.rng),
+            sid: returning.as_ref().map_or(new_sid, |before| before.sid.as_str().into()),
             identity: params.identity.clone(),
             name: params.name.clone(),
             metadata: params.metadata.clone(),
@@ -108,10 +110,10 @@ impl Room {
             ice_servers: params.ice_servers.clone(),
             state: State::Joining,
             joined_at: now,
-            joined_at_ms: self.clock.unix_ms(now),
-            version: 0,
+            joined_at_ms: returning.as_ref().map_or(self.clock.unix_ms(now), |before| before.joined_at_ms),
+            version: returning.as_ref().map_or(0, |before| before.info.version + 1),
             signal: Signal::Connected(session),
-            announced_active: false,
+            announced_active: returning.as_ref().is_some_and(|before| before.announced),
             publisher,
             topology,
             last_offer_id: 0,
@@ -131,6 +133,7 @@ impl Room {
             resume_faults: ResumeFaults::default(),
             next_token_refresh: now + TOKEN_REFRESH,
             streams: Vec::new(),
+            arrival: None,
             told_quality: Vec::new(),
         };
         if participant.subscriber_primary() {
@@ -144,6 +147,9 @@ impl Room {
         self.by_identity.insert(params.identity, key);
         let dependent = participant.is_dependent();
         self.participants.insert(key, participant);
+        if let Some(before) = returning {
+            self.end_former_tracks(before);
+        }
         if !dependent {
             self.life = Life::Open;
         }
@@ -194,6 +200,19 @@ impl Room {
         }
     }
 
+    pub(super) fn peer_config(&mut self, role: PeerRole) -> PeerConfig {
+        PeerConfig {
+            identity: self.identity.clone(),
+            role,
+            ice_lite: self.config.ice_lite,
+            controlling: false,
+            candidates_in_sdp: true,
+            candidates: self.config.candidates.clone(),
+            ufrag_prefix: self.config.ufrag_prefix.clone(),
+            seed: self.rng.u64(..),
+        }
+    }
+
     fn open_transport(
         &mut self,
         now: Instant,
@@ -201,20 +220,13 @@ impl Room {
         target: Target,
         role: PeerRole,
     ) -> Transport {
+        let config = self.peer_config(role);
+        self.transport_of(key, target, Peer::new(config, now))
+    }
+
+    /// Gives a peer its place in the room.
+    pub(super) fn transport_of(&mut self, key: ParticipantKey, target: Target, peer: Peer) -> Transport {
         let id = TransportId(self.next_key());
-        let peer = Peer::new(
-            PeerConfig {
-                identity: self.identity.clone(),
-                role,
-                ice_lite: self.config.ice_lite,
-                controlling: false,
-                candidates_in_sdp: true,
-                candidates: self.config.candidates.clone(),
-                ufrag_prefix: self.config.ufrag_prefix.clone(),
-                seed: self.rng.u64(..),
-            },
-            now,
-        );
         self.transports.insert(id, (key, target));
         self.output(RoomOutput::TransportOpened { transport: id, ufrag: peer.local_ufrag().to_owned() });
         Transport {
@@ -259,6 +271,7 @@ impl Room {
         };
         self.sessions.insert(session, key);
         self.send_session(session, Message::Reconnect(response));
+        self.arrived(key);
         if drop_after_first {
             if let Some(participant) = self.participants.get_mut(&key) {
                 participant.signal = Signal::Lost { since: now };
@@ -305,6 +318,10 @@ impl Room {
         action: Option<Action>,
         announce: bool,
     ) {
+        if self.moving.is_some() {
+            // Nobody leaves a room that moves: its successor knows who does not arrive.
+            return;
+        }
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let replaced = reason == DisconnectReason::DuplicateIdentity;
         let session = participant.session();
@@ -358,6 +375,11 @@ impl Room {
         if self.life == Life::Finished {
             return;
         }
+        if self.moving.is_some() {
+            return self.vanish();
+        }
+        self.expected.expire_all();
+        self.end_expected(now);
         let keys: Vec<_> = self.participants.keys().copied().collect();
         for key in keys {
             self.remove(now, key, reason, Some(Action::Disconnect), false);
@@ -370,6 +392,9 @@ impl Room {
     /// Closes the room when nobody has been here for too long.
     pub(super) fn check_empty(&mut self, now: Instant) {
         let Life::Empty { since, departed } = self.life else { return };
+        if !self.expected.is_empty() {
+            return;
+        }
         let timeout = if departed { self.options.departure_timeout } else { self.options.empty_timeout };
         if now >= since + timeout {
             self.close(now, DisconnectReason::RoomClosed);

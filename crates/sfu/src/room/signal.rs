@@ -24,6 +24,14 @@ impl Room {
     /// A message of a signalling connection. Unknown sessions are ignored.
     pub fn handle_signal(&mut self, now: Instant, session: SessionId, request: proto::SignalRequest) {
         let Some(&key) = self.sessions.get(&session) else { return };
+        if self.moving.is_some() {
+            return self.pass_signal(key, request);
+        }
+        self.ask(now, key, request);
+    }
+
+    /// Carries out what a participant asks for.
+    pub(super) fn ask(&mut self, now: Instant, key: ParticipantKey, request: proto::SignalRequest) {
         let Some(message) = request.message else { return };
         match message {
             Ask::Offer(offer) => self.client_offer(now, key, offer),
@@ -209,6 +217,7 @@ impl Room {
         if let Some(update) = &state.subscription {
             self.client_subscription(now, key, update);
         }
+        self.replay_data(now, key, &state.datachannel_receive_states);
     }
 
     fn client_simulate(&mut self, now: Instant, key: ParticipantKey, scenario: &proto::SimulateScenario) {

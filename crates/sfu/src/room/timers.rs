@@ -112,6 +112,11 @@ impl Room {
     }
 
     fn tick_control(&mut self, now: Instant) {
+        if self.moving.is_some() {
+            return self.check_moving(now);
+        }
+        self.end_expected(now);
+        self.tell_description(now);
         self.check_empty(now);
         if self.life == Life::Finished {
             return;
@@ -128,6 +133,12 @@ impl Room {
 
     fn check_participant(&mut self, now: Instant, key: ParticipantKey) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
+        if let Some(arrival) = participant.arrival.as_ref().filter(|arrival| !arrival.resumed) {
+            if now >= arrival.until && participant.session().is_none() {
+                self.remove(now, key, DisconnectReason::ConnectionTimeout, None, true);
+            }
+            return;
+        }
         if participant.state != State::Active && now >= participant.joined_at + JOIN_TIMEOUT {
             let action = livekit_protocol::leave_request::Action::Disconnect;
             return self.remove(now, key, DisconnectReason::JoinFailure, Some(action), true);

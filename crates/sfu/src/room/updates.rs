@@ -53,6 +53,7 @@ impl Room {
     /// A participant is different from what it was: raises its version and tells everybody.
     pub(super) fn participant_changed(&mut self, now: Instant, key: ParticipantKey) {
         let large = self.participants.len() > BATCH_ABOVE;
+        self.description_changed(now);
         let Some(participant) = self.participants.get_mut(&key) else { return };
         participant.version += 1;
         if large && participant.published.is_empty() {
@@ -96,6 +97,7 @@ impl Room {
     }
 
     pub(super) fn touch_room_counters(&mut self, now: Instant) {
+        self.description_changed(now);
         if self.room_update_due.is_none() {
             self.room_update_due = Some(now + ROOM_UPDATE_INTERVAL);
             self.timers.schedule(now + ROOM_UPDATE_INTERVAL);

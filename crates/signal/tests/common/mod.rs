@@ -50,6 +50,7 @@ fn engine() -> EngineConfig {
         allow_pause: false,
         enabled_codecs: vec![rtc::Codec::Opus, rtc::Codec::Vp8],
         enable_remote_unmute: false,
+        describe_rooms: false,
         limits: sfu::Limits::default(),
         server_info: proto::ServerInfo { version: "1.13.5".into(), protocol: 17, ..Default::default() },
     }
@@ -66,6 +67,7 @@ impl TestServer {
             udp_ports: ANY_PORT,
             tcp_port: None,
             shards: Some(1),
+            fence: std::sync::Arc::new(net::Fence::open()),
             engine: engine(),
         });
         let shards = shards.unwrap();

@@ -1,0 +1,168 @@
+//! The bridge for clients whose room has moved to another node, until they have found their own way there.
+//!
+//! A client that resumes keeps sending by the way that works, and that way ends here: browsers are slow to
+//! change over while the old way lives. So for each transport of a room that moves there is a socket towards
+//! the new node. From the client's first handshake message on (it begins DTLS anew with the new node's
+//! certificate) everything but STUN goes through it, and what comes back goes to the client. When the client
+//! is silent here it has changed over.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use rtc::{MAX_DATAGRAM, Path};
+
+use super::rooms::RoomKey;
+use super::routes::Owner;
+
+/// Transports that are bridged at the same time: some hundred rooms under way.
+const MAX_RELAYS: usize = 4_096;
+
+/// A client that has sent nothing here for so long has changed over. Media and its feedback come far more
+/// often.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Content type and handshake type of a DTLS ClientHello (RFC 6347 §4).
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+
+struct Relay {
+    socket: UdpSocket,
+    token: usize,
+    /// How the client reaches us, as last seen.
+    client: Option<Path>,
+    switched: bool,
+    last: Instant,
+}
+
+/// What became of a datagram of a bridged transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Relayed {
+    /// It is for the room here still.
+    No,
+    /// It went to the new node; with it the client changed over to that.
+    First,
+    Yes,
+}
+
+pub(super) struct Relays {
+    registry: Registry,
+    first_token: usize,
+    by_owner: HashMap<Owner, Relay>,
+    by_token: HashMap<usize, Owner>,
+    next_token: usize,
+}
+
+impl Relays {
+    pub(super) fn new(registry: Registry, first_token: usize) -> Relays {
+        Relays { registry, first_token, by_owner: HashMap::new(), by_token: HashMap::new(), next_token: 0 }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_owner.is_empty()
+    }
+
+    /// Opens a bridge to `target`; returns the address that the new node sees.
+    pub(super) fn open(&mut self, now: Instant, owner: Owner, target: SocketAddr) -> io::Result<SocketAddr> {
+        if self.by_owner.len() >= MAX_RELAYS {
+            return Err(io::Error::other("too many transports are bridged already"));
+        }
+        let any = match target {
+            SocketAddr::V4(_) => IpAddr::from([0; 4]),
+            SocketAddr::V6(_) => IpAddr::from([0; 16]),
+        };
+        let mut socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        socket.connect(target)?;
+        let local = socket.local_addr()?;
+        let token = self.next_token;
+        self.next_token += 1;
+        self.registry.register(&mut socket, Token(self.first_token + token), Interest::READABLE)?;
+        self.by_token.insert(token, owner);
+        let relay = Relay { socket, token, client: None, switched: false, last: now };
+        if let Some(old) = self.by_owner.insert(owner, relay) {
+            self.by_token.remove(&old.token);
+        }
+        Ok(local)
+    }
+
+    /// The bridge whose socket has something to read.
+    pub(super) fn owner_of(&self, token: Token) -> Option<Owner> {
+        self.by_token.get(&token.0.checked_sub(self.first_token)?).copied()
+    }
+
+    /// Takes a datagram (not STUN) that the client sent here.
+    pub(super) fn forward(&mut self, now: Instant, owner: Owner, path: &Path, datagram: &[u8]) -> Relayed {
+        let Some(relay) = self.by_owner.get_mut(&owner) else { return Relayed::No };
+        relay.last = now;
+        relay.client = Some(*path);
+        let first = !relay.switched
+            && datagram.first() == Some(&HANDSHAKE)
+            && datagram.get(13) == Some(&CLIENT_HELLO);
+        if !relay.switched && !first {
+            return Relayed::No;
+        }
+        relay.switched = true;
+        if let Err(error) = relay.socket.send(datagram)
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::debug!(%error, "a datagram did not reach the new node");
+        }
+        if first { Relayed::First } else { Relayed::Yes }
+    }
+
+    /// The next datagram from the new node, with the way to the client.
+    pub(super) fn receive(&mut self, owner: Owner, buffer: &mut [u8]) -> Option<(Path, usize)> {
+        let relay = self.by_owner.get_mut(&owner)?;
+        loop {
+            match relay.socket.recv(buffer) {
+                Ok(len) if len <= MAX_DATAGRAM => {
+                    if let Some(path) = relay.client {
+                        return Some((path, len));
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Whether every client of the room has gone its own way.
+    pub(super) fn is_idle(&self, now: Instant, room: RoomKey) -> bool {
+        let mut relays = self.by_owner.iter().filter(|(owner, _)| owner.room == room);
+        relays.all(|(_, relay)| relay.switched && now.duration_since(relay.last) > IDLE)
+    }
+
+    pub(super) fn rooms(&self) -> Vec<RoomKey> {
+        let mut rooms: Vec<_> = self.by_owner.keys().map(|owner| owner.room).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms
+    }
+
+    pub(super) fn close_room(&mut self, room: RoomKey) {
+        self.by_owner.retain(|owner, relay| {
+            let stays = owner.room != room;
+            if !stays {
+                self.by_token.remove(&relay.token);
+                // A socket that cannot be taken off the poll is closed a moment later anyway.
+                let _ = self.registry.deregister(&mut relay.socket);
+            }
+            stays
+        });
+    }
+}
+
+/// One transport's end of the bridge, as the new node is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct RelayEnd {
+    /// The participant's number in the room.
+    pub participant: u32,
+    /// Its second connection, on which it receives.
+    pub subscriber: bool,
+    /// Where its datagrams will come from.
+    pub from: SocketAddr,
+}

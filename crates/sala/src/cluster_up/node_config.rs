@@ -1,0 +1,109 @@
+//! The configuration of each node, as an operator would write it in `sala.yaml`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::home::Home;
+use super::plan::{
+    ETCD_CLIENT_PORT, GATEWAY_HTTP_PORT, GATEWAY_HTTPS_PORT, Host, HostKind, INTERNAL_PORT, MEDIA_TCP_PORT,
+    MEDIA_UDP_PORTS, Plan, Program,
+};
+use super::process::Spec;
+
+/// Log levels of a node: what happens, not each packet.
+const LOG_LEVEL: &str = "info,sala=debug,cluster=debug";
+
+/// Writes the configuration of a node and says how to start it.
+pub(crate) fn spec(plan: &Plan, host: &Host, home: &Home, sala: &Path) -> anyhow::Result<Spec> {
+    let name = &host.name;
+    let file = home.write(&format!("configurations/{name}.yaml"), &yaml(plan, host, home))?;
+    Ok(Spec {
+        program: sala.to_owned(),
+        arguments: vec!["serve".into(), "--config".into(), file.into()],
+        namespace: plan.namespaces.then(|| super::network::namespace(name)),
+        log: home.file(&format!("logs/{name}.{}.log", Program::Sala.name())),
+    })
+}
+
+fn yaml(plan: &Plan, host: &Host, home: &Home) -> String {
+    let file = |name: &str| quoted(&home.file(name));
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    let masters = list(plan.masters().map(|m| format!("\"{}\"", m.socket(INTERNAL_PORT))).collect());
+    let members = plan.masters().map(|m| format!("\"https://{}\"", m.socket(ETCD_CLIENT_PORT))).collect();
+    let mut yaml = String::new();
+    let role = match host.kind {
+        HostKind::Master => "master",
+        HostKind::Media => "media",
+    };
+    let _ = write!(
+        yaml,
+        "\
+# Written by `sala cluster up`.
+key_file: {keys}
+logging:
+  level: {LOG_LEVEL}
+meeting:
+  admin_password_file: {password}
+cluster:
+  id: {id}
+  node_id: {name}
+  roles: [{role}]
+  internal_address: \"{internal}\"
+  ca_certificate_file: {ca}
+  ca_key_file: {ca_key}
+  masters: {masters}
+  store:
+    endpoints: {members}
+    username: sala
+    password_file: {store_password}
+",
+        keys = file("certificates/keys.yaml"),
+        password = file("certificates/admin-password"),
+        id = plan.id,
+        name = host.name,
+        internal = host.socket(INTERNAL_PORT),
+        ca = quoted(&home.ca_file()),
+        ca_key = quoted(&home.ca_key_file()),
+        members = list(members),
+        store_password = file("certificates/store-password"),
+    );
+    match host.kind {
+        HostKind::Master => {
+            let _ = write!(
+                yaml,
+                "\
+  gateway:
+    http: [\"{http}\"]
+    https: [\"{https}\"]
+    certificate_file: {certificate}
+    key_file: {key}
+    proxy_protocol: true
+",
+                http = host.socket(GATEWAY_HTTP_PORT),
+                https = host.socket(GATEWAY_HTTPS_PORT),
+                certificate = file("certificates/gateway.pem"),
+                key = file("certificates/gateway.key"),
+            );
+        }
+        HostKind::Media => {
+            let (first, last) = MEDIA_UDP_PORTS;
+            let _ = write!(
+                yaml,
+                "\
+rtc:
+  node_ip: {address}
+  tcp_port: {MEDIA_TCP_PORT}
+  port_range_start: {first}
+  port_range_end: {last}
+",
+                address = host.address,
+            );
+        }
+    }
+    yaml
+}
+
+/// A path as a string of YAML.
+fn quoted(path: &Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
+}

@@ -1,0 +1,169 @@
+//! After a node's death: the room starts again elsewhere from the little that the store keeps of it, and the
+//! observers (webhooks) are told a story without holes. Who comes back has never left; who does not, leaves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use livekit_protocol as proto;
+use proto::participant_info::State;
+use rtc::transport::DtlsIdentity;
+
+use super::{Life, Room};
+use crate::api::*;
+use crate::snapshot::{ParticipantDescription, RoomDescription};
+
+/// Who does not come back within this time has left: all tries of an SDK (livekit.md §1.6) take less.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Participants that a description names. A store keeps small values; those beyond are not expected back,
+/// so their return is told as an arrival.
+const MAX_DESCRIBED: usize = 1_000;
+
+/// The description is told this often at most, …
+const DESCRIBE_INTERVAL: Duration = Duration::from_millis(250);
+/// … and this much less often for each participant, because it grows with them.
+const DESCRIBE_INTERVAL_EACH: Duration = Duration::from_millis(1);
+
+/// Whom a restored room expects back.
+#[derive(Default)]
+pub(super) struct Expected {
+    participants: HashMap<String, ParticipantDescription>,
+    until: Option<Instant>,
+}
+
+impl Expected {
+    pub(super) fn take(&mut self, identity: &Identity) -> Option<ParticipantDescription> {
+        self.participants.remove(identity.as_str())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.participants.is_empty()
+    }
+
+    /// Nobody is waited for any longer.
+    pub(super) fn expire_all(&mut self) {
+        self.until = None;
+    }
+}
+
+/// When the outside is to be told what outlives the node.
+pub(super) struct Describe {
+    dirty: bool,
+    next: Instant,
+}
+
+impl Describe {
+    pub(super) fn new(now: Instant) -> Describe {
+        Describe { dirty: true, next: now }
+    }
+}
+
+impl Room {
+    /// Starts a room again that another node served until it died. Its participants are expected to join;
+    /// they keep their sids.
+    pub fn restore(
+        config: Arc<EngineConfig>,
+        identity: Arc<DtlsIdentity>,
+        name: RoomName,
+        description: RoomDescription,
+        now: Instant,
+        wall: SystemTime,
+        seed: u64,
+    ) -> Room {
+        let mut room = Room::silent(config, identity, name, description.options, now, wall, seed);
+        room.sid = description.sid;
+        room.created_ms = description.created_ms;
+        room.life = Life::Empty { since: now, departed: !description.participants.is_empty() };
+        let expected = description.participants.into_iter();
+        room.expected = Expected {
+            participants: expected.map(|participant| (participant.identity.clone(), participant)).collect(),
+            until: Some(now + RETURN_TIMEOUT),
+        };
+        room.timers.schedule(now + RETURN_TIMEOUT);
+        room
+    }
+
+    /// Ends the room on this node without a word: another serves it, or will.
+    pub fn abandon(&mut self) {
+        if self.life != Life::Finished {
+            self.vanish();
+        }
+    }
+
+    /// What of the room outlives its node.
+    pub fn describe(&self) -> RoomDescription {
+        let here = self.participants.values().map(|participant| ParticipantDescription {
+            identity: participant.identity.to_string(),
+            sid: participant.sid.to_string(),
+            joined_at_ms: participant.joined_at_ms,
+            announced: participant.announced_active,
+            tracks: participant
+                .published
+                .iter()
+                .filter_map(|track| self.tracks.get(track))
+                .map(|track| track.info.clone())
+                .collect(),
+            info: proto::ParticipantInfo { tracks: Vec::new(), ..self.participant_info(participant) },
+        });
+        let info = self.info();
+        RoomDescription {
+            sid: self.sid.clone(),
+            created_ms: self.created_ms,
+            options: self.options.clone(),
+            participants: here
+                .chain(self.expected.participants.values().cloned())
+                .take(MAX_DESCRIBED)
+                .collect(),
+            num_participants: info.num_participants,
+            num_publishers: info.num_publishers,
+        }
+    }
+
+    /// Something changed that outlives the node.
+    pub(super) fn description_changed(&mut self, now: Instant) {
+        if self.config.describe_rooms && !self.describe.dirty {
+            self.describe.dirty = true;
+            self.timers.schedule(self.describe.next.max(now));
+        }
+    }
+
+    pub(super) fn tell_description(&mut self, now: Instant) {
+        if !self.config.describe_rooms || !self.describe.dirty || now < self.describe.next {
+            return;
+        }
+        self.describe.dirty = false;
+        self.describe.next =
+            now + DESCRIBE_INTERVAL + DESCRIBE_INTERVAL_EACH * self.participants.len() as u32;
+        let description = Box::new(self.describe());
+        self.event(RoomEvent::Described(description));
+    }
+
+    /// Those who did not come back in time have left.
+    pub(super) fn end_expected(&mut self, now: Instant) {
+        if self.expected.is_empty() || self.expected.until.is_some_and(|until| now < until) {
+            return;
+        }
+        for (_, before) in std::mem::take(&mut self.expected.participants) {
+            let announced = before.announced;
+            let mut info = before.info.clone();
+            self.end_former_tracks(before);
+            info.state = State::Disconnected as i32;
+            info.disconnect_reason = proto::DisconnectReason::ConnectionTimeout as i32;
+            if announced {
+                self.event(RoomEvent::ParticipantLeft(info));
+            }
+        }
+        if let Life::Empty { since, .. } = &mut self.life {
+            *since = now;
+        }
+        self.description_changed(now);
+    }
+
+    /// The tracks that a participant had before the node died are gone: it publishes anew.
+    pub(super) fn end_former_tracks(&mut self, before: ParticipantDescription) {
+        for track in before.tracks {
+            self.event(RoomEvent::TrackUnpublished(before.info.clone(), track));
+        }
+    }
+}

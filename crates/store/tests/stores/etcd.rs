@@ -1,0 +1,83 @@
+//! The suite on etcd: one member in the clear, three with TLS on both sides and a user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Error, EtcdStore, Store, Txn};
+
+use crate::suite::{self, Stand};
+use crate::support::members::Members;
+
+struct Real {
+    members: Members,
+    store: Arc<EtcdStore>,
+}
+
+impl Real {
+    fn new(members: Members) -> Real {
+        let store = members.store();
+        Real { members, store }
+    }
+}
+
+impl Stand for Real {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as _
+    }
+
+    async fn pass(&self, duration: Duration) {
+        // There is no other clock in etcd.
+        tokio::time::sleep(duration).await;
+    }
+
+    async fn compact(&self, revision: u64) {
+        self.members.etcdctl(&["compact", &revision.to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conformance_of_one_member() {
+    suite::all(&Real::new(Members::start(1))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conformance_of_three_members_with_tls_and_a_user() {
+    suite::all(&Real::new(Members::start_secured(3))).await;
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    let members = Members::start_secured(1);
+    assert_eq!(members.store().get("/a").await, Ok(None));
+
+    let mut wrong_password = members.config();
+    wrong_password.credentials.as_mut().expect("a user").password = "guess".into();
+    let mut nobody = members.config();
+    nobody.credentials = None;
+    for config in [wrong_password, nobody] {
+        let store = EtcdStore::new(config).expect("a configuration");
+        let refused = store.commit(Txn::new().put("/a", "1")).await;
+        assert!(matches!(refused, Err(Error::Denied { .. })), "{refused:?}");
+    }
+
+    let mut no_certificate = members.config();
+    no_certificate.client_certificate_pem = None;
+    no_certificate.deadline = Duration::from_millis(500);
+    let refused = EtcdStore::new(no_certificate).expect("a configuration").get("/a").await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_says_what_is_wrong() {
+    let config = |endpoint: &str| store::EtcdConfig::new(vec![endpoint.to_owned()]);
+    let mut bad_pem = config("https://127.0.0.1:1");
+    bad_pem.client_certificate_pem = Some((b"no certificate".to_vec(), b"no key".to_vec()));
+    for config in [config("not a url"), store::EtcdConfig::new(Vec::new()), bad_pem] {
+        let error = EtcdStore::new(config).expect_err("no store");
+        assert!(matches!(error, Error::Config { .. }), "{error}");
+    }
+    let mut nobody_there = config("http://127.0.0.1:1");
+    nobody_there.deadline = Duration::from_millis(300);
+    let error = EtcdStore::new(nobody_there).expect("a configuration").get("/a").await.expect_err("no etcd");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
