@@ -21,6 +21,10 @@ pub(crate) const MAX_TEMPORAL: u8 = 3;
 const LAYER_TIMEOUT: Duration = Duration::from_millis(1_500);
 const SCREEN_LAYER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A layer belongs to the stream that sends it until that has been silent for so long: late packets of a track
+/// that ended must not pass for the next one's, nor keep it away for long.
+const STREAM_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// Bitrates are measured over this window.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,8 @@ pub(crate) struct Layer {
     /// The publisher's stream; `None` until its first packet.
     pub(crate) stream: Option<StreamKey>,
     pub(crate) ring: PacketRing,
+    /// Counts the numberings that the layer has had: another stream, or one that began anew.
+    pub(crate) numbering: u32,
     last_packet: Option<Instant>,
     /// The publisher's clock: this RTP time was at this NTP time.
     pub(crate) clock: Option<(u64, u32)>,
@@ -66,6 +72,7 @@ impl TrackMedia {
         let layer = || Layer {
             stream: None,
             ring: if video { PacketRing::video() } else { PacketRing::audio() },
+            numbering: 0,
             last_packet: None,
             clock: None,
             rate: Rate::default(),
@@ -90,6 +97,15 @@ impl TrackMedia {
         datagram: &[u8],
     ) -> bool {
         let Some(target) = self.layers.get_mut(layer) else { return false };
+        let other = target.stream.is_some_and(|stream| stream != packet.stream);
+        if other && target.last_packet.is_some_and(|last| now.duration_since(last) < STREAM_TIMEOUT) {
+            return false;
+        }
+        if other || packet.restarted {
+            target.numbering += 1;
+            target.clock = None;
+            target.structure = None;
+        }
         target.stream = Some(packet.stream);
         let payload = &datagram[packet.payload.clone()];
         let descriptor = packet.ext.dependency_descriptor().and_then(|range| datagram.get(range));

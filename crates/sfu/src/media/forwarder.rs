@@ -79,6 +79,8 @@ pub(crate) struct Forwarder {
     target: Option<Target>,
     /// The simulcast encoding that is being forwarded.
     layer: Option<u8>,
+    /// The layer's numbering that is connected to ours.
+    numbering: u32,
     /// Highest spatial layer within an SVC stream, and highest temporal layer, that are being forwarded.
     spatial: u8,
     temporal: u8,
@@ -110,6 +112,7 @@ impl Forwarder {
             codec,
             target: None,
             layer: None,
+            numbering: 0,
             spatial: 0,
             temporal: super::MAX_TEMPORAL,
             dropping: None,
@@ -205,6 +208,11 @@ impl Forwarder {
     ) -> Option<OutPacket<'a>> {
         let target = self.target?;
         let source = &media.layers[usize::from(layer)];
+        if self.layer == Some(layer) && self.numbering != source.numbering {
+            // What went before has no connection to what comes now, and can no longer be repeated.
+            self.layer = None;
+            self.history.fill(None);
+        }
         match source.ring.get(seq)? {
             Slot::Padding => {
                 if self.layer == Some(layer) && seq.0 > self.highest_source {
@@ -262,6 +270,7 @@ impl Forwarder {
             key_idx: ids.map_or(0, |ids| ids.key_idx.wrapping_sub(self.last_ids.key_idx.wrapping_add(1))),
         });
         self.layer = Some(layer);
+        self.numbering = media.layers[usize::from(layer)].numbering;
         self.highest_source = seq.0 - 1;
         self.dropping = None;
         self.dropped_picture = None;

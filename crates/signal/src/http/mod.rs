@@ -8,5 +8,5 @@ mod serve;
 pub use pages::{Page, Pages};
 pub use serve::serve;
 
-pub(crate) use routes::app;
+pub use routes::router;
 pub(crate) use serve::ConnectionGuard;

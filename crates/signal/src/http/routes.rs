@@ -30,8 +30,9 @@ const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Read buffer of one WebSocket. Signal messages are small; tungstenite's default is 128 KiB for each client.
 const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
 
-/// The whole HTTP application. The middlewares see a request before it is routed.
-pub(crate) fn app(server: Arc<Server>) -> Router {
+/// The whole HTTP application, for a listener of the caller's own: requests carry the client's address as
+/// [`ConnectInfo`]. The middlewares see a request before it is routed.
+pub fn router(server: Arc<Server>) -> Router {
     let livekit = Router::new()
         .route("/rtc", any(connect_v0))
         .route("/rtc/v1", any(connect_v1))

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
-use super::app;
+use super::router;
 use crate::Server;
 
 /// A client that does not finish its request line and headers within this time is dropped: slow-loris.
@@ -44,7 +44,7 @@ pub(crate) struct ConnectionGuard {
 pub async fn serve(server: Arc<Server>, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(server.config.limits.max_connections));
     let (closing, closing_receiver) = watch::channel(false);
-    let app = app(server);
+    let app = router(server);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(listener, app.clone(), permits.clone(), closing_receiver.clone()));
