@@ -61,6 +61,7 @@ pub struct Client {
     offer_outstanding: bool,
     offer_again: bool,
     offer_id: u32,
+    resuming: bool,
     /// By server SSRC.
     pub received: HashMap<u32, Received>,
     /// What the server must never do.
@@ -122,6 +123,7 @@ impl Client {
             offer_outstanding: false,
             offer_again: false,
             offer_id: 0,
+            resuming: false,
             received: HashMap::new(),
             violations: Vec::new(),
             messages: Vec::new(),
@@ -263,6 +265,31 @@ impl Client {
         self.ask(Ask::TrackSetting(settings));
     }
 
+    /// Whether the server wants the client to connect again and go on.
+    pub fn told_to_resume(&self) -> bool {
+        self.resuming
+    }
+
+    /// A new signalling connection is on its way.
+    pub fn resume(&mut self, _now: Instant) {
+        self.resuming = false;
+        self.offer_outstanding = false;
+        self.offer_again = false;
+        self.asks.clear();
+    }
+
+    /// The server goes on with us: it is told what we have, and ICE looks for a way to it.
+    fn resumed(&mut self, now: Instant) {
+        let tracks = self.published.iter().filter_map(|published| {
+            let track = proto::TrackInfo { sid: published.sid.clone()?, ..Default::default() };
+            Some(proto::TrackPublishedResponse { cid: published.cid.clone(), track: Some(track) })
+        });
+        let publish_tracks = tracks.collect();
+        self.ask(Ask::SyncState(proto::SyncState { publish_tracks, ..Default::default() }));
+        self.publisher.peer.restart_ice();
+        self.negotiate(now);
+    }
+
     /// A message of the server.
     pub fn told(&mut self, now: Instant, message: Told) {
         match message {
@@ -271,6 +298,10 @@ impl Client {
                     self.participants.insert(other.identity.clone(), other);
                 }
             }
+            Told::Leave(leave) => {
+                self.resuming = leave.action == proto::leave_request::Action::Resume as i32;
+            }
+            Told::Reconnect(_) => self.resumed(now),
             Told::Answer(answer) => {
                 if answer.id != self.offer_id {
                     return;

@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod network;
+mod node;
 pub mod source;
 pub mod world;

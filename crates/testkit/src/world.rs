@@ -1,7 +1,7 @@
 //! A room, its clients and the network between them on a virtual clock. A seed decides everything, so that a
 //! run that fails fails again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,26 +9,28 @@ use std::time::{Duration, Instant, SystemTime};
 use fastrand::Rng;
 use livekit_protocol as proto;
 use rtc::transport::DtlsIdentity;
-use rtc::{Codec, DatagramQueue, MediaKind, Path, Proto};
+use rtc::{Codec, MediaKind, Path, Proto};
 use sfu::{
-    EngineConfig, JoinParams, Limits, Room, RoomEvent, RoomOptions, RoomOutput, SessionId, SessionOutput,
-    TransportId,
+    EngineConfig, JoinParams, Limits, Resume, Room, RoomEvent, RoomOptions, RoomOutput, SessionId,
+    SessionOutput,
 };
 
 use crate::client::Client;
 use crate::network::{Conditions, Link, Network};
+use crate::node::{Node, Onward, is_bridge};
 
-/// The server's one address.
-fn server_address() -> SocketAddr {
-    SocketAddr::from(([10, 255, 0, 1], 7882))
+/// The address of the first server, or of one that the room moved to later.
+fn server_address(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 255, 0, 1 + number], 7882))
 }
 
-/// Certificates cost milliseconds and identity does not matter here: all worlds share two.
-fn identities() -> &'static (Arc<DtlsIdentity>, Arc<DtlsIdentity>) {
-    static IDENTITIES: OnceLock<(Arc<DtlsIdentity>, Arc<DtlsIdentity>)> = OnceLock::new();
+/// Certificates cost milliseconds and identity does not matter here: all worlds share the clients' and two for
+/// servers, which take turns.
+fn identities() -> &'static ([Arc<DtlsIdentity>; 2], Arc<DtlsIdentity>) {
+    static IDENTITIES: OnceLock<([Arc<DtlsIdentity>; 2], Arc<DtlsIdentity>)> = OnceLock::new();
     IDENTITIES.get_or_init(|| {
         let make = || DtlsIdentity::generate().expect("the system has a random source");
-        (make(), make())
+        ([make(), make()], make())
     })
 }
 
@@ -53,7 +55,8 @@ pub struct Member {
 pub struct World {
     pub now: Instant,
     pub start: Instant,
-    pub room: Room,
+    /// All servers that the room was on, the current one last.
+    nodes: Vec<Node>,
     pub members: Vec<Member>,
     pub events: Vec<RoomEvent>,
     pub violations: Vec<String>,
@@ -61,16 +64,16 @@ pub struct World {
     pub rng: Rng,
     network: Network,
     signals: VecDeque<(Instant, Signal)>,
-    room_out: DatagramQueue,
-    open_transports: HashSet<TransportId>,
-    ufrags: HashMap<String, TransportId>,
-    paths: HashMap<Path, TransportId>,
     next_number: u32,
+    next_session: u64,
 }
 
 /// An engine configuration for tests: everything on, one UDP address.
 pub fn engine_config() -> EngineConfig {
-    let local = server_address();
+    engine_config_at(server_address(0))
+}
+
+fn engine_config_at(local: SocketAddr) -> EngineConfig {
     EngineConfig {
         candidates: vec![Path { proto: Proto::Udp, local, remote: local }],
         ice_lite: false,
@@ -93,20 +96,20 @@ impl World {
     pub fn new(seed: u64) -> World {
         let now = Instant::now();
         let mut rng = Rng::with_seed(seed);
-        let (server, _) = identities();
+        let (servers, _) = identities();
         let room = Room::new(
             Arc::new(engine_config()),
-            server.clone(),
+            servers[0].clone(),
             "world".into(),
             RoomOptions::default(),
             now,
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            wall(),
             rng.u64(..),
         );
         World {
             now,
             start: now,
-            room,
+            nodes: vec![Node::new(server_address(0), room)],
             members: Vec::new(),
             events: Vec::new(),
             violations: Vec::new(),
@@ -114,12 +117,41 @@ impl World {
             network: Network::new(rng.u64(..)),
             rng,
             signals: VecDeque::new(),
-            room_out: DatagramQueue::default(),
-            open_transports: HashSet::new(),
-            ufrags: HashMap::new(),
-            paths: HashMap::new(),
             next_number: 0,
+            next_session: 0,
         }
+    }
+
+    /// The room where it is now.
+    pub fn room(&mut self) -> &mut Room {
+        &mut self.node().room
+    }
+
+    fn node(&mut self) -> &mut Node {
+        self.nodes.last_mut().expect("there is always a server")
+    }
+
+    /// Moves the room to a new server while the call goes on, as a draining node does.
+    pub fn move_room(&mut self, seed: u64) {
+        let number = self.nodes.len() as u8;
+        let address = server_address(number);
+        let (servers, _) = identities();
+        let identity = servers[usize::from(number) % 2].clone();
+        let now = self.now;
+        let old = self.node();
+        let snapshot = old.room.export(now);
+        let json = serde_json::to_vec(&snapshot).expect("a snapshot is plain data");
+        let snapshot = serde_json::from_slice(&json).expect("what was written can be read");
+        let config = Arc::new(engine_config_at(address));
+        let room = Room::import(config, identity, "world".into(), snapshot, now, wall(), seed);
+        let mut next = Node::new(address, room.expect("the descriptions were understood once"));
+        for (participant, subscriber, from) in old.open_bridges(number) {
+            let path = Path { proto: Proto::Udp, local: address, remote: from };
+            next.room.admit_path(now, participant, subscriber, path);
+        }
+        old.room.release(now);
+        self.nodes.push(next);
+        self.drain_rooms();
     }
 
     /// Virtual time since the world began.
@@ -133,33 +165,9 @@ impl World {
         let number = self.next_number;
         let (_, identity) = identities();
         let mut client = Client::new(number, single, identity, self.now, self.rng.u64(..));
-        let session = SessionId(u64::from(number));
+        let session = self.new_session();
         let publisher_offer = client.first_offer(self.now);
-        let params = JoinParams {
-            session,
-            identity: client.identity.as_str().into(),
-            name: String::new(),
-            metadata: String::new(),
-            attributes: HashMap::new(),
-            kind: proto::participant_info::Kind::Standard,
-            kind_details: Vec::new(),
-            permission: proto::ParticipantPermission {
-                can_subscribe: true,
-                can_publish: true,
-                can_publish_data: true,
-                ..Default::default()
-            },
-            client: proto::ClientInfo { protocol: 17, ..Default::default() },
-            single_peer_connection: single,
-            auto_subscribe: true,
-            auto_subscribe_data_track: false,
-            adaptive_stream: false,
-            subscriber_allow_pause: None,
-            add_tracks: Vec::new(),
-            publisher_offer,
-            resume: None,
-            ice_servers: Vec::new(),
-        };
+        let params = JoinParams { publisher_offer, ..join_params(session, &client) };
         let signal_delay = conditions.delay.max(Duration::from_millis(1)) * 2;
         self.members.push(Member {
             client,
@@ -169,11 +177,32 @@ impl World {
             signal_delay,
             closed: false,
         });
-        if let Err(error) = self.room.join(self.now, params) {
+        let now = self.now;
+        if let Err(error) = self.room().join(now, params) {
             self.violations.push(format!("join refused: {error}"));
         }
-        self.drain_room();
+        self.drain_rooms();
         self.members.len() - 1
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        self.next_session += 1;
+        SessionId(self.next_session)
+    }
+
+    /// A client that was told to resume connects again.
+    fn resume(&mut self, index: usize) {
+        let session = self.new_session();
+        let now = self.now;
+        let member = &mut self.members[index];
+        member.session = session;
+        let resume = Resume { participant_sid: String::new(), reason: 0 };
+        let params = JoinParams { resume: Some(resume), ..join_params(session, &member.client) };
+        member.client.resume(now);
+        if let Err(error) = self.room().join(now, params) {
+            self.violations.push(format!("resume refused: {error}"));
+        }
+        self.drain_rooms();
     }
 
     /// Members that are in the room and mean to stay.
@@ -184,7 +213,7 @@ impl World {
     /// Lets virtual time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.now < end && !self.finished {
+        while self.now < end && !self.nodes.iter().all(|node| node.finished) {
             self.now = self.next_due().map_or(end, |due| due.clamp(self.now, end));
             self.step();
             // Whatever is still due now gets its turn in the next round, a little later.
@@ -198,7 +227,9 @@ impl World {
         let clients = self.members.iter().filter(|member| !member.client.left && !member.closed);
         let clients = clients.filter_map(|member| member.client.next_due()).min();
         let signal = self.signals.front().map(|(at, _)| *at);
-        [clients, signal, self.network.next_arrival(), self.room.poll_timeout()].into_iter().flatten().min()
+        let rooms = self.nodes.iter_mut().filter(|node| !node.finished);
+        let rooms = rooms.filter_map(|node| node.room.poll_timeout()).min();
+        [clients, signal, self.network.next_arrival(), rooms].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
@@ -213,43 +244,50 @@ impl World {
                 member.client.tick(self.now);
             }
         }
-        if self.room.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.room.handle_timeout(self.now, &mut self.room_out);
+        for node in self.nodes.iter_mut().filter(|node| !node.finished) {
+            if node.room.poll_timeout().is_some_and(|due| due <= self.now) {
+                node.room.handle_timeout(self.now, &mut node.out);
+            }
         }
-        self.drain_room();
+        self.drain_rooms();
         self.send_all();
     }
 
     fn deliver_datagrams(&mut self) {
-        let mut touched = false;
         while let Some(delivery) = self.network.poll(self.now) {
-            if delivery.path.local == server_address() {
-                touched |= self.datagram_to_server(delivery.path, delivery.bytes);
-            } else {
-                let number = u32::from_be_bytes(match delivery.path.local.ip() {
-                    std::net::IpAddr::V4(ip) => ip.octets(),
-                    std::net::IpAddr::V6(_) => continue,
-                }) & 0xFFFF;
-                let member = self.members.iter_mut().find(|member| member.client.number == number);
-                if let Some(member) = member.filter(|member| !member.client.left && !member.closed) {
-                    member.client.datagram(self.now, &delivery.path, delivery.bytes);
-                }
+            let server = self.nodes.iter().position(|node| node.address == delivery.path.local);
+            if let Some(server) = server {
+                self.datagram_to_server(server, delivery.path, delivery.bytes);
+                continue;
+            }
+            let number = u32::from_be_bytes(match delivery.path.local.ip() {
+                std::net::IpAddr::V4(ip) => ip.octets(),
+                std::net::IpAddr::V6(_) => continue,
+            }) & 0xFFFF;
+            let member = self.members.iter_mut().find(|member| member.client.number == number);
+            if let Some(member) = member.filter(|member| !member.client.left && !member.closed) {
+                member.client.datagram(self.now, &delivery.path, delivery.bytes);
             }
         }
-        if touched {
-            self.room.flush(self.now, &mut self.room_out);
+        for node in self.nodes.iter_mut().filter(|node| !node.finished) {
+            node.room.flush(self.now, &mut node.out);
         }
     }
 
-    fn datagram_to_server(&mut self, path: Path, mut bytes: Vec<u8>) -> bool {
-        let by_name = || {
-            let message = is_stun(&bytes).then(|| is_stun_for(&bytes)).flatten()?;
-            self.ufrags.get(&message).copied()
-        };
-        let Some(transport) = by_name().or_else(|| self.paths.get(&path).copied()) else { return false };
-        self.room.handle_datagram(self.now, transport, &path, &mut bytes, &mut self.room_out);
-        self.drain_room();
-        true
+    fn datagram_to_server(&mut self, server: usize, path: Path, bytes: Vec<u8>) {
+        let node = &mut self.nodes[server];
+        if node.finished {
+            return;
+        }
+        let onward = node.datagram(self.now, &path, bytes);
+        self.drain_rooms();
+        // Between servers nothing is lost and nothing takes time.
+        if let Some(Onward::NextServer { from, bytes }) = onward
+            && let Some(next) = self.nodes.get(server + 1)
+        {
+            let path = Path { proto: Proto::Udp, local: next.address, remote: from };
+            self.datagram_to_server(server + 1, path, bytes);
+        }
     }
 
     fn deliver_signals(&mut self) {
@@ -257,19 +295,24 @@ impl World {
             let Some((_, signal)) = self.signals.pop_front() else { return };
             match signal {
                 Signal::ToServer(session, request) => {
-                    self.room.handle_signal(self.now, session, *request);
-                    self.drain_room();
+                    for node in self.nodes.iter_mut().filter(|node| !node.finished) {
+                        node.room.handle_signal(self.now, session, (*request).clone());
+                    }
+                    self.drain_rooms();
                 }
                 Signal::ToClient(session, output) => {
-                    let Some(member) = self.members.iter_mut().find(|member| member.session == session)
-                    else {
+                    let Some(index) = self.members.iter().position(|member| member.session == session) else {
                         continue;
                     };
+                    let member = &mut self.members[index];
                     match output {
                         SessionOutput::Response(response) => {
                             if let Some(message) = response.message {
                                 member.client.told(self.now, message);
                             }
+                        }
+                        SessionOutput::Close | SessionOutput::Abort if member.client.told_to_resume() => {
+                            self.resume(index);
                         }
                         SessionOutput::Close | SessionOutput::Abort => member.closed = true,
                         SessionOutput::RefreshToken(_) => {}
@@ -279,30 +322,47 @@ impl World {
         }
     }
 
-    /// Takes what the room says.
-    fn drain_room(&mut self) {
-        while let Some(output) = self.room.poll_output() {
-            match output {
-                RoomOutput::Session(session, output) => {
-                    let delay = self.delay_of(session);
-                    self.enqueue(delay, Signal::ToClient(session, output));
+    /// Takes what the rooms say.
+    fn drain_rooms(&mut self) {
+        for index in 0..self.nodes.len() {
+            while let Some(output) = self.nodes[index].room.poll_output() {
+                self.take_output(index, output);
+            }
+        }
+    }
+
+    fn take_output(&mut self, index: usize, output: RoomOutput) {
+        let last = index + 1 == self.nodes.len();
+        let node = &mut self.nodes[index];
+        match output {
+            RoomOutput::Session(session, output) => {
+                let delay = self.delay_of(session);
+                self.enqueue(delay, Signal::ToClient(session, output));
+            }
+            RoomOutput::TransportOpened { transport, ufrag } => {
+                node.open_transports.insert(transport);
+                node.ufrags.insert(ufrag, transport);
+            }
+            RoomOutput::PathValidated { transport, path } => {
+                node.paths.insert(path, transport);
+            }
+            RoomOutput::TransportClosed { transport } => {
+                if !node.open_transports.remove(&transport) {
+                    self.violations.push("a transport was closed twice".into());
                 }
-                RoomOutput::TransportOpened { transport, ufrag } => {
-                    self.open_transports.insert(transport);
-                    self.ufrags.insert(ufrag, transport);
+                node.ufrags.retain(|_, owner| *owner != transport);
+                node.paths.retain(|_, owner| *owner != transport);
+            }
+            RoomOutput::Event(RoomEvent::Tail(tail)) => {
+                let now = self.now;
+                if let Some(next) = self.nodes.get_mut(index + 1) {
+                    next.room.tail(now, tail);
                 }
-                RoomOutput::PathValidated { transport, path } => {
-                    self.paths.insert(path, transport);
-                }
-                RoomOutput::TransportClosed { transport } => {
-                    if !self.open_transports.remove(&transport) {
-                        self.violations.push("a transport was closed twice".into());
-                    }
-                    self.ufrags.retain(|_, owner| *owner != transport);
-                    self.paths.retain(|_, owner| *owner != transport);
-                }
-                RoomOutput::Event(event) => self.events.push(event),
-                RoomOutput::Finished => self.finished = true,
+            }
+            RoomOutput::Event(event) => self.events.push(event),
+            RoomOutput::Finished => {
+                node.finished = true;
+                self.finished |= last;
             }
         }
     }
@@ -334,14 +394,30 @@ impl World {
                 self.enqueue(delay, Signal::ToServer(session, Box::new(ask)));
             }
         }
-        while let Some((path, bytes)) = self.room_out.datagrams.pop_front() {
-            let number = match path.remote.ip() {
-                std::net::IpAddr::V4(ip) => u32::from_be_bytes(ip.octets()) & 0xFFFF,
-                std::net::IpAddr::V6(_) => continue,
-            };
-            if let Some(member) = self.members.iter_mut().find(|member| member.client.number == number) {
-                self.network.send(self.now, &mut member.down, &path, bytes);
+        // The current server first: what it sends by a bridge leaves with its former one.
+        for index in (0..self.nodes.len()).rev() {
+            while let Some((path, bytes)) = self.nodes[index].out.datagrams.pop_front() {
+                self.send_from(index, path, bytes);
             }
+        }
+    }
+
+    fn send_from(&mut self, index: usize, path: Path, bytes: Vec<u8>) {
+        if is_bridge(path.remote) {
+            let former = index.checked_sub(1).filter(|former| !self.nodes[*former].finished);
+            if let Some(former) = former
+                && let Some(Onward::Client { path, bytes }) = self.nodes[former].bridged(path.remote, bytes)
+            {
+                self.send_from(former, path, bytes);
+            }
+            return;
+        }
+        let number = match path.remote.ip() {
+            std::net::IpAddr::V4(ip) => u32::from_be_bytes(ip.octets()) & 0xFFFF,
+            std::net::IpAddr::V6(_) => return,
+        };
+        if let Some(member) = self.members.iter_mut().find(|member| member.client.number == number) {
+            self.network.send(self.now, &mut member.down, &path, bytes);
         }
     }
 
@@ -380,16 +456,39 @@ impl World {
 
     /// Transports that the room has opened and not closed.
     pub fn transports_left(&self) -> usize {
-        self.open_transports.len()
+        self.nodes.iter().map(|node| node.open_transports.len()).sum()
     }
 }
 
-fn is_stun(bytes: &[u8]) -> bool {
-    rtc::rtp::classify(bytes) == rtc::rtp::DatagramKind::Stun
+fn wall() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-/// The ufrag that a STUN request is addressed to.
-fn is_stun_for(bytes: &[u8]) -> Option<String> {
-    let message = is::stun::StunMessage::parse(bytes).ok()?;
-    message.split_username().map(|(local, _)| local.to_owned())
+/// What every client says when it connects.
+fn join_params(session: SessionId, client: &Client) -> JoinParams {
+    JoinParams {
+        session,
+        identity: client.identity.as_str().into(),
+        name: String::new(),
+        metadata: String::new(),
+        attributes: HashMap::new(),
+        kind: proto::participant_info::Kind::Standard,
+        kind_details: Vec::new(),
+        permission: proto::ParticipantPermission {
+            can_subscribe: true,
+            can_publish: true,
+            can_publish_data: true,
+            ..Default::default()
+        },
+        client: proto::ClientInfo { protocol: 17, ..Default::default() },
+        single_peer_connection: client.single,
+        auto_subscribe: true,
+        auto_subscribe_data_track: false,
+        adaptive_stream: false,
+        subscriber_allow_pause: None,
+        add_tracks: Vec::new(),
+        publisher_offer: None,
+        resume: None,
+        ice_servers: Vec::new(),
+    }
 }

@@ -53,7 +53,7 @@ fn nothing_is_left_after_the_last_leave() {
     }
     world.run(Duration::from_secs(1));
     assert_eq!(world.transports_left(), 0);
-    assert!(world.room.participants().is_empty());
+    assert!(world.room().participants().is_empty());
     world.run(Duration::from_secs(30));
     assert!(world.finished, "an empty room ends after its departure timeout");
 }
@@ -74,6 +74,41 @@ fn a_track_that_was_never_allowed_is_never_sent() {
     world.run(Duration::from_secs(4));
     assert_clean(&world, "permission");
     assert_eq!(world.silent_pairs(MediaKind::Video, Duration::from_secs(1)), []);
+}
+
+#[test]
+fn a_room_moves_to_another_node_and_nobody_leaves() {
+    for (first, second) in [(true, true), (false, false), (true, false)] {
+        let mut world = World::new(11);
+        for single in [first, second] {
+            let index = world.join(single, Conditions::IDEAL);
+            let now = world.now;
+            world.members[index].client.publish(now, MediaKind::Audio, 1);
+            world.members[index].client.publish(now, MediaKind::Video, 3);
+        }
+        world.run(Duration::from_secs(4));
+        let events = world.events.len();
+        for seed in 0..3 {
+            world.move_room(seed);
+            world.run(Duration::from_millis(600));
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                assert_eq!(
+                    world.silent_pairs(kind, Duration::from_millis(300)),
+                    [],
+                    "{first} {second} {kind:?}"
+                );
+            }
+            world.run(Duration::from_secs(25));
+        }
+        assert_clean(&world, "move");
+        assert_eq!(world.events.len(), events, "nobody left or joined: {:?}", &world.events[events..]);
+        assert_eq!(world.room().participants().len(), 2);
+        for member in &mut world.members {
+            member.client.leave();
+        }
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.transports_left(), 0);
+    }
 }
 
 /// One random story. The seed is all there is to it.
@@ -123,8 +158,8 @@ fn story(seed: u64) {
         }
     }
     world.run(Duration::from_secs(1));
+    assert!(world.room().participants().is_empty(), "seed {seed}: somebody is left");
     assert_eq!(world.transports_left(), 0, "seed {seed}: state is left after the last leave");
-    assert!(world.room.participants().is_empty(), "seed {seed}: somebody is left");
 }
 
 fn join_and_publish(world: &mut World, rng: &mut Rng) {

@@ -172,7 +172,8 @@ impl Core {
         let Some(slot) = self.rooms.get_mut(key) else { return Vec::new() };
         let mut ends = Vec::new();
         for (participant, subscriber, transport) in slot.room.moving_transports() {
-            match self.relays.open(now, Owner { room: key, transport }, target) {
+            let client = slot.room.transport_path(transport);
+            match self.relays.open(now, Owner { room: key, transport }, client, target) {
                 Ok(from) => ends.push(RelayEnd { participant, subscriber, from }),
                 Err(error) => tracing::warn!(%error, "a client has no bridge to the room's new node"),
             }

@@ -25,9 +25,8 @@ const MAX_RELAYS: usize = 4_096;
 /// often.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Content type and handshake type of a DTLS ClientHello (RFC 6347 §4).
+/// Content type of DTLS handshake messages (RFC 6347 §4.1).
 const HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
 
 struct Relay {
     socket: UdpSocket,
@@ -67,7 +66,14 @@ impl Relays {
     }
 
     /// Opens a bridge to `target`; returns the address that the new node sees.
-    pub(super) fn open(&mut self, now: Instant, owner: Owner, target: SocketAddr) -> io::Result<SocketAddr> {
+    /// `client` is the way to the client, as far as it is known.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        client: Option<Path>,
+        target: SocketAddr,
+    ) -> io::Result<SocketAddr> {
         if self.by_owner.len() >= MAX_RELAYS {
             return Err(io::Error::other("too many transports are bridged already"));
         }
@@ -82,7 +88,7 @@ impl Relays {
         self.next_token += 1;
         self.registry.register(&mut socket, Token(self.first_token + token), Interest::READABLE)?;
         self.by_token.insert(token, owner);
-        let relay = Relay { socket, token, client: None, switched: false, last: now };
+        let relay = Relay { socket, token, client, switched: false, last: now };
         if let Some(old) = self.by_owner.insert(owner, relay) {
             self.by_token.remove(&old.token);
         }
@@ -99,9 +105,7 @@ impl Relays {
         let Some(relay) = self.by_owner.get_mut(&owner) else { return Relayed::No };
         relay.last = now;
         relay.client = Some(*path);
-        let first = !relay.switched
-            && datagram.first() == Some(&HANDSHAKE)
-            && datagram.get(13) == Some(&CLIENT_HELLO);
+        let first = !relay.switched && datagram.first() == Some(&HANDSHAKE);
         if !relay.switched && !first {
             return Relayed::No;
         }

@@ -200,7 +200,9 @@ impl Peer {
         }
         match (fingerprint, self.dtls_remote) {
             (Some(fingerprint), None) => {
-                self.dtls_active = setup == Some(Setup::Passive);
+                // Left the choice, a client takes the active part, as browsers do.
+                let chosen = setup == Some(Setup::ActPass) && self.config.controlling;
+                self.dtls_active = chosen || setup == Some(Setup::Passive);
                 self.start_dtls(now, fingerprint);
             }
             (Some(fingerprint), Some(known)) if fingerprint != known => self.restart_dtls(now, fingerprint),

@@ -189,7 +189,9 @@ impl Room {
         let until = now + LINGER;
         self.moving = Some(Moving { until: Some(until) });
         self.timers.schedule(until);
-        for (session, _) in std::mem::take(&mut self.sessions) {
+        let mut sessions: Vec<_> = std::mem::take(&mut self.sessions).into_keys().collect();
+        sessions.sort_unstable();
+        for session in sessions {
             self.send_session(session, leave(DisconnectReason::Migration, Action::Resume));
             self.output(RoomOutput::Session(session, SessionOutput::Close));
         }
@@ -210,7 +212,21 @@ impl Room {
     /// participant receives.
     pub fn moving_transports(&self) -> Vec<(u32, bool, TransportId)> {
         let all = self.transports.iter();
-        all.map(|(id, (key, target))| (key.0, *target == Target::Subscriber, *id)).collect()
+        let mut all: Vec<_> =
+            all.map(|(id, (key, target))| (key.0, *target == Target::Subscriber, *id)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// How a transport's client is reached.
+    pub fn transport_path(&self, transport: TransportId) -> Option<Path> {
+        let (key, target) = self.transports.get(&transport)?;
+        let participant = self.participants.get(key)?;
+        let peer = match (target, &participant.topology) {
+            (Target::Subscriber, Topology::Dual { transport, .. }) => &transport.peer,
+            _ => &participant.publisher.peer,
+        };
+        peer.path().copied()
     }
 
     /// The client of a transport speaks with the room's new node: nothing more is sent to it from here.
@@ -247,7 +263,8 @@ impl Room {
 
     /// The room ends here and nowhere else: no event, no farewell.
     pub(super) fn vanish(&mut self) {
-        let transports: Vec<_> = self.transports.keys().copied().collect();
+        let mut transports: Vec<_> = self.transports.keys().copied().collect();
+        transports.sort_unstable();
         for transport in transports {
             self.output(RoomOutput::TransportClosed { transport });
         }
