@@ -18,6 +18,11 @@ WEB_SOURCES := $(shell find web/src web/public web/index.html web/package.json w
 run: build
 	@exec $(SALA) dev
 
+## cluster: build everything and start a whole cluster on this machine, to try it and to break it
+.PHONY: cluster
+cluster: build .tools/packages-cluster
+	@exec $(SALA) cluster up
+
 ## build: the meeting page and the release binary
 .PHONY: build
 build: web/dist/index.html
@@ -29,7 +34,7 @@ test: test-rust test-web test-browser test-python
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
-test-rust: .tools/packages-build
+test-rust: .tools/packages-build .tools/packages-etcd
 	cargo test --workspace --locked
 
 ## test-web: the page's unit tests
@@ -46,6 +51,11 @@ test-browser: build .tools/packages-test e2e/browser/node_modules/.installed
 .PHONY: test-python
 test-python: build e2e/python/.venv/.installed
 	cd e2e/python && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest
+
+## test-cluster: a cluster of real processes whose nodes die, hang, and are cut off (as root: on a network that can be cut)
+.PHONY: test-cluster
+test-cluster: build .tools/packages-cluster e2e/python/.venv/.installed e2e/browser/node_modules/.installed
+	cd e2e/cluster && SALA_BIN=$(CURDIR)/$(SALA) ../python/.venv/bin/pytest
 
 ## lint: formatting, clippy, licences, types
 .PHONY: lint
@@ -94,6 +104,14 @@ e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
 .tools/packages-build: scripts/packages.sh scripts/node.sh
 	scripts/packages.sh cc:build-essential node:nodejs npm:npm
 	scripts/node.sh
+	@mkdir -p $(@D) && touch $@
+
+.tools/packages-cluster: scripts/packages.sh
+	scripts/packages.sh etcd:etcd-server ip:iproute2 nft:nftables
+	@mkdir -p $(@D) && touch $@
+
+.tools/packages-etcd: scripts/packages.sh
+	scripts/packages.sh etcd:etcd-server etcdctl:etcd-client
 	@mkdir -p $(@D) && touch $@
 
 .tools/packages-test: scripts/packages.sh .tools/packages-build

@@ -10,13 +10,16 @@ await build({
   sourcemap: "inline",
 });
 
-await build({
-  entryPoints: ["tests/suite.ts"],
-  outfile: "build/suite.js",
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "node20",
-  packages: "external",
-  sourcemap: "inline",
-});
+const suites = { "tests/suite.ts": "build/suite.js", "cluster/suite.ts": "build/cluster.js" };
+for (const [suite, outfile] of Object.entries(suites)) {
+  await build({
+    entryPoints: [suite],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    packages: "external",
+    sourcemap: "inline",
+  });
+}

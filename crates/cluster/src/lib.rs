@@ -8,8 +8,10 @@
 pub mod control;
 pub mod gateway;
 pub mod link;
+pub mod media;
 pub mod record;
 pub mod runtime;
 pub mod security;
+pub mod status;
 
 pub use record::*;

@@ -140,6 +140,13 @@ pub struct NodeRecord {
     pub version: String,
     /// Unix time, for people.
     pub started_at_ms: i64,
+    /// Revision of the store at which this incarnation registered first; 0 means by the commit that wrote this
+    /// entry. Rooms claimed before it belonged to an earlier incarnation.
+    #[serde(default)]
+    pub registered: u64,
+    /// The incarnation before, of the same process: it has fenced itself for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 /// Where a room is served.
@@ -147,6 +154,9 @@ pub struct NodeRecord {
 pub struct RoomRecord {
     pub room: String,
     pub node: NodeId,
+    /// Number 0 means the revision of the commit that wrote this entry: a claim cannot know its own revision,
+    /// and a revision is never used twice, not even after the room ended and began anew. Read records through
+    /// `control::View`, which resolves it.
     pub epoch: Epoch,
     /// What outlives a node: see `sfu::RoomDescription`. Written by the serving node, debounced; opaque here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

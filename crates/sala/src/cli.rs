@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster_up::ClusterCommand;
+
 #[derive(Parser)]
 #[command(
     name = "sala",
@@ -15,7 +17,8 @@ use clap::{Args, Parser, Subcommand};
         sala keys generate                  make an API key for a real deployment\n  \
         sala serve --config sala.yaml       run it\n  \
         sala token create --room demo --identity ana --join\n  \
-        sala room list\n\n\
+        sala room list\n  \
+        sala cluster up                     a cluster on this machine, to try it\n\n\
         `sala help <command>` says more about each."
 )]
 pub(crate) struct Cli {
@@ -47,6 +50,11 @@ pub(crate) enum Command {
     Room {
         #[command(subcommand)]
         command: RoomCommand,
+    },
+    /// Run a whole cluster on this machine, and break it; make a cluster's certificates
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
     /// Make API keys
     Keys {

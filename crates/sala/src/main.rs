@@ -2,12 +2,15 @@
 
 mod admin;
 mod cli;
+mod cluster_up;
 mod config;
 mod dev;
 mod log;
+mod node;
 mod server;
 mod token;
 mod web;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => server::serve(args),
         Command::Token { command: TokenCommand::Create(args) } => token::create(*args),
         Command::Room { command } => admin::run(command),
+        Command::Cluster { command } => cluster_up::run(command),
         Command::Keys { command: KeysCommand::Generate } => {
             let (key, secret) = auth::random_key_pair();
             println!("{key}: {}", secret.reveal());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use auth::{KeyStore, Secret};
 use livekit_protocol as proto;
-use net::{MediaAddress, NetConfig, NetError, Shards};
+use net::{Fence, MediaAddress, NetConfig, NetError, Shards};
 use sfu::{EngineConfig, RoomOptions};
 use signal::{AdminLogin, RoomPolicy, Server};
 use socket2::{Domain, Socket, Type};
@@ -53,7 +53,10 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<()> {
         (None, None) => Config::default(),
     };
     let secrets = Secrets::load(&mut config, std::env::var("LIVEKIT_KEYS").ok().as_deref())?;
-    run(config, secrets, || {})
+    match config.cluster.take() {
+        Some(cluster) => crate::node::run(config, cluster, secrets),
+        None => run(config, secrets, || {}),
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. `ready` is called when clients can connect.
@@ -67,9 +70,10 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
         );
     }
     let listeners = listen(&config).await?;
-    let shards = Shards::start(net_config(&config)?).map_err(|error| explain_net(error, &config))?;
+    let shards = Shards::start(net_config(&config, Arc::new(Fence::open()), false)?)
+        .map_err(|error| explain_net(error, &config))?;
     tracing::info!(port = config.port, media = ?shards.candidates(), "server runs");
-    let server = Arc::new(Server::new(signal_config(&config, secrets), shards.clone(), web::pages()));
+    let server = Arc::new(Server::new(signal_config(&config, &secrets), shards.clone(), web::pages()));
     ready();
     let shutdown = async {
         wait_for_stop().await;
@@ -80,7 +84,7 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
     Ok(())
 }
 
-async fn wait_for_stop() {
+pub(crate) async fn wait_for_stop() {
     let terminated = async {
         match unix_signal(SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,
@@ -150,7 +154,12 @@ fn explain_net(error: NetError, config: &Config) -> anyhow::Error {
     anyhow::anyhow!("{error} ({hint})")
 }
 
-fn net_config(config: &Config) -> anyhow::Result<NetConfig> {
+/// `describe_rooms`: for a cluster, which keeps what outlives a node.
+pub(crate) fn net_config(
+    config: &Config,
+    fence: Arc<Fence>,
+    describe_rooms: bool,
+) -> anyhow::Result<NetConfig> {
     let rtc = &config.rtc;
     let (udp_ports, shards) = match rtc.udp_port {
         Some(port) => (port..=port, Some(1)),
@@ -161,8 +170,8 @@ fn net_config(config: &Config) -> anyhow::Result<NetConfig> {
         udp_ports,
         tcp_port: (rtc.tcp_port != 0).then_some(rtc.tcp_port),
         shards,
-        fence: std::sync::Arc::new(net::Fence::open()),
-        engine: engine_config(config)?,
+        fence,
+        engine: EngineConfig { describe_rooms, ..engine_config(config)? },
     })
 }
 
@@ -259,7 +268,7 @@ fn enabled_codecs(config: &Config) -> anyhow::Result<Vec<rtc::Codec>> {
     wanted.iter().filter(|c| !c.mime.eq_ignore_ascii_case("video/rtx")).map(|c| named(&c.mime)).collect()
 }
 
-fn signal_config(config: &Config, secrets: Secrets) -> signal::Config {
+pub(crate) fn signal_config(config: &Config, secrets: &Secrets) -> signal::Config {
     let seconds = |value: u32| Duration::from_secs(value.into());
     let defaults = RoomOptions {
         empty_timeout: seconds(config.room.empty_timeout),
@@ -270,7 +279,7 @@ fn signal_config(config: &Config, secrets: Secrets) -> signal::Config {
     };
     let limit = &config.limit;
     signal::Config {
-        keys: secrets.keys,
+        keys: secrets.keys.clone(),
         room: RoomPolicy { auto_create: config.room.auto_create, defaults },
         limits: signal::Limits {
             max_room_name_bytes: limit.max_room_name_length,
@@ -285,6 +294,7 @@ fn signal_config(config: &Config, secrets: Secrets) -> signal::Config {
         ice_servers: ice_servers(config),
         admin: secrets
             .admin_password
+            .clone()
             .map(|password| AdminLogin { user: config.meeting.admin_user.clone(), password }),
     }
 }

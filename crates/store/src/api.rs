@@ -289,9 +289,9 @@ impl Drop for Watch {
     }
 }
 
-/// All entries under `prefix`, page by page, with the revision of the *first* page. A watch from that revision
-/// + 1 makes up for what changed between the pages; it may repeat changes that a later page already shows, so
-/// apply an event only if its revision is greater than that of the entry held.
+/// All entries under `prefix`, page by page, with the revision of the *first* page. A watch from the revision
+/// after that makes up for what changed between the pages; it may repeat changes that a later page already
+/// shows, so apply an event only if its revision is greater than that of the entry held.
 pub async fn range_all(store: &dyn Store, prefix: &str) -> Result<(Vec<Entry>, u64), Error> {
     let first = store.range(prefix, MAX_RANGE, None).await?;
     let revision = first.revision;

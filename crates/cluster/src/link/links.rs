@@ -138,8 +138,8 @@ impl Links {
         Ok((Links { owner: Arc::new(owner) }, receiver))
     }
 
-    /// Keeps a link to each of `peers`; links to others that were dialled are closed. Call it again with every
-    /// change. Must be called within a tokio runtime.
+    /// Keeps a link to each of `peers`; links to others that were dialled are closed, without an event. Call it
+    /// again with every change. Must be called within a tokio runtime.
     pub fn set_peers(&self, peers: &[(NodeId, SocketAddr)]) {
         let mut dialling = lock(&self.owner.dialling);
         dialling.retain(|node, (address, _)| peers.iter().any(|(n, a)| n == node && a == address));

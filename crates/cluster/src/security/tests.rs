@@ -212,7 +212,10 @@ fn unusable_files_are_named_with_the_remedy() {
 #[test]
 fn ids_that_do_not_fit_a_name_are_refused() {
     let name = |cluster: &str, id: &str| PeerName::new(cluster, &node(id));
-    assert!(name("demo-1", "host.example.com").is_ok());
+    for (cluster, id) in [("demo-1", "host.example.com"), ("a_b", "Media_1"), ("1", "2")] {
+        let name = name(cluster, id).unwrap();
+        assert!(ServerName::try_from(name.dns()).is_ok(), "{name:?}");
+    }
     for (cluster, id) in
         [("", "a"), ("a.b", "a"), ("a/b", "a"), ("-a", "a"), ("a", ""), ("a", "x..y"), ("a", "ä")]
     {

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,12 +43,18 @@ pub(crate) struct Backend {
     http: SocketAddr,
     https: SocketAddr,
     up: watch::Sender<bool>,
+    /// Says that it can serve. One that cannot gets no new connections, and keeps those that it has.
+    ready: AtomicBool,
     connections: AtomicUsize,
 }
 
 impl Backend {
     /// Whether it gets connections.
-    pub(crate) fn is_up(&self) -> bool {
+    pub(crate) fn is_in(&self) -> bool {
+        self.is_up() && self.ready.load(Ordering::Relaxed)
+    }
+
+    fn is_up(&self) -> bool {
         *self.up.borrow()
     }
 
@@ -85,6 +91,7 @@ impl Balancer {
             http: host.socket(GATEWAY_HTTP_PORT),
             https: host.socket(GATEWAY_HTTPS_PORT),
             up: watch::Sender::new(false),
+            ready: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
         });
         let (next, retried) = (AtomicUsize::new(0), AtomicU64::new(0));
@@ -112,8 +119,9 @@ impl Balancer {
                 loop {
                     ticks.tick().await;
                     match check(backend.http).await {
-                        Check::Well => {
+                        Check::Answered { ready } => {
                             misses = 0;
+                            backend.ready.store(ready, Ordering::Relaxed);
                             backend.set_up(true);
                         }
                         Check::Refused => backend.set_up(false),
@@ -174,8 +182,8 @@ impl Balancer {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.backends.len();
         let in_turn = || (0..count).map(|n| &self.backends[(first.wrapping_add(n)) % count]);
-        let well = in_turn().filter(|backend| backend.is_up());
-        for backend in well.chain(in_turn().filter(|backend| !backend.is_up())) {
+        let well = in_turn().filter(|backend| backend.is_in());
+        for backend in well.chain(in_turn().filter(|backend| !backend.is_in())) {
             match timeout(CONNECT_TIMEOUT, TcpStream::connect(backend.address(front))).await {
                 Ok(Ok(server)) => {
                     let _ = server.set_nodelay(true);
@@ -192,12 +200,12 @@ impl Balancer {
 }
 
 enum Check {
-    Well,
+    Answered { ready: bool },
     Refused,
     Silent,
 }
 
-/// Any answer to a request is enough. A connect alone would not do: the kernel accepts for a process that hangs.
+/// Asks whether it can serve. A connect alone would not do: the kernel accepts for a process that hangs.
 async fn check(address: SocketAddr) -> Check {
     let ask = async {
         let mut stream = match TcpStream::connect(address).await {
@@ -205,13 +213,15 @@ async fn check(address: SocketAddr) -> Check {
             Err(_) => return Check::Refused,
         };
         let mut request = proxy_protocol::local();
-        request.extend_from_slice(b"GET / HTTP/1.0\r\nHost: health-check\r\n\r\n");
+        request.extend_from_slice(b"GET /healthz HTTP/1.0\r\nHost: health-check\r\n\r\n");
         if stream.write_all(&request).await.is_err() {
             return Check::Refused;
         }
-        match stream.read(&mut [0; 16]).await {
-            Ok(0) | Err(_) => Check::Refused,
-            Ok(_) => Check::Well,
+        // `HTTP/1.0 200`
+        let mut status = [0; 12];
+        match stream.read_exact(&mut status).await {
+            Ok(_) => Check::Answered { ready: status.ends_with(b" 200") },
+            Err(_) => Check::Refused,
         }
     };
     timeout(CHECK_TIMEOUT, ask).await.unwrap_or(Check::Silent)
@@ -239,8 +249,15 @@ mod tests {
     }
 
     fn backend(name: &str, address: SocketAddr) -> Backend {
-        let up = watch::Sender::new(true);
-        Backend { name: name.into(), http: address, https: address, up, connections: AtomicUsize::new(0) }
+        let (up, ready) = (watch::Sender::new(true), AtomicBool::new(true));
+        Backend {
+            name: name.into(),
+            http: address,
+            https: address,
+            up,
+            ready,
+            connections: AtomicUsize::new(0),
+        }
     }
 
     #[tokio::test]

@@ -23,25 +23,48 @@ pub(crate) const REQUEST_QUEUE: usize = 64;
 pub(crate) enum Request {
     Status,
     /// SIGKILL.
-    Kill { target: String },
+    Kill {
+        target: String,
+    },
     /// SIGSTOP.
-    Stop { target: String },
+    Stop {
+        target: String,
+    },
     /// SIGCONT.
-    Cont { target: String },
+    Cont {
+        target: String,
+    },
     /// SIGTERM: a node drains and ends.
-    Term { target: String },
+    Term {
+        target: String,
+    },
     /// Starts what has ended.
-    Restart { target: String },
+    Restart {
+        target: String,
+    },
     /// Cuts a host off: from these hosts, from `nodes` (all of them), from `clients`; from everybody when empty.
-    Partition { host: String, from: Vec<String> },
+    Partition {
+        host: String,
+        from: Vec<String>,
+    },
     /// Loses packets of a host, each way.
-    Loss { host: String, percent: u8 },
+    Loss {
+        host: String,
+        percent: u8,
+    },
     /// Ends partition and loss.
-    Heal { host: String },
+    Heal {
+        host: String,
+    },
     /// Starts another media node.
     AddMedia,
-    Drain { node: String, deadline_ms: u64 },
-    DrainCancel { node: String },
+    Drain {
+        node: String,
+        deadline_ms: u64,
+    },
+    DrainCancel {
+        node: String,
+    },
     /// Ends the cluster.
     Down,
 }
@@ -65,7 +88,8 @@ pub(crate) struct Asked {
 
 /// Opens the socket.
 pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -116,7 +140,10 @@ async fn converse(stream: UnixStream, asked: mpsc::Sender<Asked>) -> anyhow::Res
 pub(crate) async fn ask(home: &Path, request: &Request) -> anyhow::Result<Answer> {
     let socket = super::home::socket_path(home);
     let mut stream = UnixStream::connect(&socket).await.with_context(|| {
-        format!("no cluster runs in {}; start one with `sala cluster up`, or say where with --dir", home.display())
+        format!(
+            "no cluster runs in {}; start one with `sala cluster up`, or say where with --dir",
+            home.display()
+        )
     })?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');

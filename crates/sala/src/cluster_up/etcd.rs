@@ -30,8 +30,9 @@ const PREFIX_RANGE: (&str, &str) = ("L3NhbGEv", "L3NhbGEw");
 /// # Errors
 /// Says how to install it.
 pub(crate) fn program() -> anyhow::Result<PathBuf> {
-    find_program("etcd")
-        .context("etcd is missing, which the masters keep their state in; install it: apt-get install etcd-server")
+    find_program("etcd").context(
+        "etcd is missing, which the masters keep their state in; install it: apt-get install etcd-server",
+    )
 }
 
 /// How to start the member on a host.
@@ -40,7 +41,8 @@ pub(crate) fn spec(plan: &Plan, host: &Host, home: &Home) -> anyhow::Result<Spec
     let name = &host.name;
     let peer = |host: &Host| format!("https://{}", host.socket(ETCD_PEER_PORT));
     let client = format!("https://{}", host.socket(ETCD_CLIENT_PORT));
-    let members = plan.masters().map(|host| format!("{}={}", host.name, peer(host))).collect::<Vec<_>>().join(",");
+    let members =
+        plan.masters().map(|host| format!("{}={}", host.name, peer(host))).collect::<Vec<_>>().join(",");
     let mut arguments: Vec<OsString> = Vec::new();
     let mut option = |name: &str, value: OsString| {
         arguments.push(format!("--{name}").into());
@@ -83,8 +85,14 @@ pub(crate) struct MemberStatus {
 }
 
 /// Asks the member on a host.
-pub(crate) async fn status(https: &Https, member: SocketAddr, patience: Duration) -> anyhow::Result<MemberStatus> {
-    let answer = https.call(&Server::Etcd(member), "POST", "/v3/maintenance/status", Some(&json!({})), patience).await?;
+pub(crate) async fn status(
+    https: &Https,
+    member: SocketAddr,
+    patience: Duration,
+) -> anyhow::Result<MemberStatus> {
+    let answer = https
+        .call(&Server::Etcd(member), "POST", "/v3/maintenance/status", Some(&json!({})), patience)
+        .await?;
     let leader = answer["leader"].as_str().unwrap_or("0");
     let me = answer["header"]["member_id"].as_str().unwrap_or_default();
     Ok(MemberStatus { leads: leader == me, has_leader: leader != "0" })

@@ -76,7 +76,13 @@ impl Home {
             api_key,
             api_secret,
             // Short enough to be typed from the screen; the gateway listens on this machine alone.
-            admin_password: random().reveal().chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>().into(),
+            admin_password: random()
+                .reveal()
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(12)
+                .collect::<String>()
+                .into(),
             store_password: random(),
             store_root_password: random(),
         };
@@ -153,7 +159,9 @@ fn claim(path: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join(LOCK))?;
     if lock.try_lock().is_err() {
-        bail!("a cluster runs in {shown}; stop it (Ctrl-C there, or `sala cluster down`), or choose another --dir");
+        bail!(
+            "a cluster runs in {shown}; stop it (Ctrl-C there, or `sala cluster down`), or choose another --dir"
+        );
     }
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
@@ -204,7 +212,9 @@ mod tests {
         let path = scratch("rights");
         let plan = Plan::new(1, 1, false, None).unwrap();
         let home = Home::create(&path, &plan).unwrap();
-        for name in ["certificates/ca.key", "certificates/keys.yaml", "certificates/admin-password", "environment"] {
+        for name in
+            ["certificates/ca.key", "certificates/keys.yaml", "certificates/admin-password", "environment"]
+        {
             let mode = fs::metadata(home.file(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::snapshot::{EventKind, EventLine, MAX_EVENTS};
-use super::status::Event;
+use cluster::status::Event;
 
 /// Keys of masters' events that are remembered, so that each is told once. Masters repeat their last 256 at most.
 const MAX_KEYS: usize = 4096;
@@ -28,13 +28,7 @@ impl Journal {
     /// An empty one, written to a file as lines of JSON.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Journal {
-            lines: VecDeque::new(),
-            keys: HashSet::new(),
-            order: VecDeque::new(),
-            file,
-            echo: true,
-        })
+        Ok(Journal { lines: VecDeque::new(), keys: HashSet::new(), order: VecDeque::new(), file, echo: true })
     }
 
     /// Notes something that happens now.
@@ -94,7 +88,7 @@ pub(crate) fn clock(unix_ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster_up::status::What;
+    use cluster::status::What;
 
     #[test]
     fn what_two_masters_tell_is_noted_once_and_in_order() {
@@ -102,7 +96,8 @@ mod tests {
         let mut journal = Journal::create(&path).unwrap();
         journal.echo = false;
         journal.note(EventKind::Fault, "a is killed");
-        let dead = |after_ms| What::NodeDead { node: "a".into(), incarnation: 1, why: "refused".into(), after_ms };
+        let dead =
+            |after_ms| What::NodeDead { node: "a".into(), incarnation: 1, why: "refused".into(), after_ms };
         journal.merge(&[Event { at_ms: 20, what: dead(400) }, Event { at_ms: 10, what: What::StoreLost }]);
         journal.merge(&[Event { at_ms: 25, what: dead(420) }]);
         let times: Vec<_> = journal.lines().map(|line| line.at_ms).collect();

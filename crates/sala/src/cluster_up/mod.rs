@@ -22,7 +22,6 @@ mod proxy_protocol;
 mod ready;
 mod screen;
 mod snapshot;
-pub(crate) mod status;
 mod table;
 mod up;
 mod usage;
@@ -81,8 +80,9 @@ pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
         }
         ClusterCommand::Env { place } => {
             let file = place.path().join("environment");
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("no cluster has written {}; say where with --dir", file.display()))?;
+            let text = std::fs::read_to_string(&file).with_context(|| {
+                format!("no cluster has written {}; say where with --dir", file.display())
+            })?;
             print!("{text}");
             Ok(())
         }
@@ -100,7 +100,12 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     let home = Home::create(&args.place.path(), &plan)?;
     let sala = std::env::current_exe().context("cannot find the program that nodes shall run")?;
     let socket = control::listen(&home::socket_path(home.path()))?;
-    println!("starting {} masters with etcd and {} media nodes in {}", args.masters, args.media, home.path().display());
+    println!(
+        "starting {} masters with etcd and {} media nodes in {}",
+        args.masters,
+        args.media,
+        home.path().display()
+    );
 
     let (mut up, mut exits) = Up::start(plan, home, sala, args.restart).await?;
     println!("{}", start_up_block(&up));

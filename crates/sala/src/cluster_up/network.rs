@@ -52,7 +52,9 @@ impl Network {
     /// When we are not root, or `ip` or `nft` are missing.
     pub(crate) async fn create(subnet: Subnet, hosts: &[Host]) -> anyhow::Result<Network> {
         if !rustix::process::geteuid().is_root() {
-            bail!("--netns makes network namespaces, which only root may; run it with sudo, or without --netns");
+            bail!(
+                "--netns makes network namespaces, which only root may; run it with sudo, or without --netns"
+            );
         }
         for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
             if super::process::find_program(program).is_none() {
@@ -130,7 +132,8 @@ async fn remove_bridge(hosts: impl Iterator<Item = &str>) {
 /// What nft shall do about the packets that arrive at a device. `peer` is the field with the other host.
 fn script(table: &str, device: &str, fault: Option<&Fault>, peer: &str) -> String {
     // Declared and deleted first: so it is gone whether or not it was there.
-    let gone = format!("table netdev {table} {{}}\ndelete table netdev {table}\n").replace(table, &ident(table));
+    let gone =
+        format!("table netdev {table} {{}}\ndelete table netdev {table}\n").replace(table, &ident(table));
     let rule = match fault {
         None => return gone,
         Some(Fault::Partition { from }) if from.is_empty() => "drop".to_owned(),
@@ -169,7 +172,8 @@ async fn run(words: &[&str]) -> anyhow::Result<()> {
 
 async fn execute(words: &[&str], input: &str) -> anyhow::Result<()> {
     let said = words.join(" ");
-    let program = super::process::find_program(words[0]).with_context(|| format!("`{}` is missing", words[0]))?;
+    let program =
+        super::process::find_program(words[0]).with_context(|| format!("`{}` is missing", words[0]))?;
     let mut child = Command::new(program)
         .args(&words[1..])
         .stdin(Stdio::piped())
@@ -199,8 +203,11 @@ mod tests {
 
     #[test]
     fn a_partition_from_some_names_only_those() {
-        let some = Fault::Partition { from: vec![Ipv4Addr::new(10, 77, 0, 11), Ipv4Addr::new(10, 77, 0, 12)] };
-        assert!(script("t", "eth0", Some(&some), "ip saddr").contains("ip saddr { 10.77.0.11, 10.77.0.12 } drop"));
+        let some =
+            Fault::Partition { from: vec![Ipv4Addr::new(10, 77, 0, 11), Ipv4Addr::new(10, 77, 0, 12)] };
+        assert!(
+            script("t", "eth0", Some(&some), "ip saddr").contains("ip saddr { 10.77.0.11, 10.77.0.12 } drop")
+        );
         let all = Fault::Partition { from: Vec::new() };
         assert!(script("t", "eth0", Some(&all), "ip saddr").contains("priority 0; drop;"));
         let loss = Fault::Loss { percent: 90 };

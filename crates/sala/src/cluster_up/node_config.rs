@@ -71,8 +71,7 @@ cluster:
         HostKind::Master => {
             let _ = write!(
                 yaml,
-                "\
-  gateway:
+                "  gateway:
     http: [\"{http}\"]
     https: [\"{https}\"]
     certificate_file: {certificate}
@@ -106,4 +105,26 @@ rtc:
 /// A path as a string of YAML.
 fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Config};
+
+    #[test]
+    fn what_is_written_is_what_a_node_reads() {
+        let place = std::env::temp_dir().join(format!("sala-node-config-test-{}", std::process::id()));
+        let plan = Plan::new(2, 1, false, None).unwrap();
+        let home = Home::create(&place, &plan).unwrap();
+        for host in &plan.hosts {
+            let config: Config = config::parse(&yaml(&plan, host, &home), "test").unwrap();
+            let cluster = config.cluster.unwrap();
+            assert_eq!(cluster.node_id.as_ref(), Some(&host.name));
+            assert_eq!(cluster.masters.len(), 2);
+            assert_eq!(cluster.gateway.http.len(), usize::from(host.kind == HostKind::Master));
+            assert_eq!(config.rtc.node_ip.is_some(), host.kind == HostKind::Media);
+        }
+        std::fs::remove_dir_all(place).unwrap();
+    }
 }

@@ -15,7 +15,7 @@ use super::etcd::{self, MemberStatus};
 use super::https::{Https, Server};
 use super::plan::{ETCD_CLIENT_PORT, Host, INTERNAL_PORT};
 use super::snapshot::MAX_EVENTS;
-use super::status::{ClusterStatus, DEFAULT_ROOMS};
+use cluster::status::{ClusterStatus, DEFAULT_ROOMS};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@ use super::network::Fault;
 use super::plan::{Host, Program};
 use super::process::State;
 use super::snapshot::{EtcdRole, MasterLine, MediaLine, ProcessLine, ProcessState, Snapshot};
-use super::status::{Health, NodeStatus};
 use super::up::Up;
+use cluster::status::{Health, NodeStatus};
 
 impl Up {
     /// The state now.
@@ -39,7 +39,7 @@ impl Up {
                     Some(member) if member.has_leader => EtcdRole::Follower,
                     Some(_) => EtcdRole::NoLeader,
                 };
-                let (balanced, connections) = (backend.is_up(), backend.connections());
+                let (balanced, connections) = (backend.is_in(), backend.connections());
                 let etcd = self.process(host, Program::Etcd);
                 snapshot.masters.push(MasterLine {
                     name,

@@ -107,8 +107,12 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         Ok(match text.split_once('.') {
-            Some((host, "etcd")) => Target::Process(ProcessName { host: host.into(), program: Program::Etcd }),
-            Some((host, "sala")) => Target::Process(ProcessName { host: host.into(), program: Program::Sala }),
+            Some((host, "etcd")) => {
+                Target::Process(ProcessName { host: host.into(), program: Program::Etcd })
+            }
+            Some((host, "sala")) => {
+                Target::Process(ProcessName { host: host.into(), program: Program::Sala })
+            }
             Some((host, other)) => {
                 bail!("`{other}` does not run on {host}; write {host}.sala or {host}.etcd")
             }
@@ -244,11 +248,7 @@ impl Plan {
     ///
     /// # Errors
     /// When it names nothing, or no leader of the store is known.
-    pub(crate) fn resolve(
-        &self,
-        target: &Target,
-        leader: Option<&str>,
-    ) -> anyhow::Result<Vec<ProcessName>> {
+    pub(crate) fn resolve(&self, target: &Target, leader: Option<&str>) -> anyhow::Result<Vec<ProcessName>> {
         let on = |host: &Host| {
             let name = host.name.clone();
             host.programs().iter().map(move |program| ProcessName { host: name.clone(), program: *program })

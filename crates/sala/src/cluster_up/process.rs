@@ -200,11 +200,9 @@ impl Processes {
         /// What a node may take to tell its clients.
         const PATIENCE: Duration = Duration::from_secs(3);
         let gentle = &[Signal::INT, Signal::CONT][..];
-        for (program, signals) in [
-            (Program::Sala, gentle),
-            (Program::Sala, &[Signal::KILL]),
-            (Program::Etcd, &[Signal::KILL]),
-        ] {
+        for (program, signals) in
+            [(Program::Sala, gentle), (Program::Sala, &[Signal::KILL]), (Program::Etcd, &[Signal::KILL])]
+        {
             let left = self.alive(program);
             for (name, signal) in left.iter().flat_map(|name| signals.iter().map(move |s| (name, *s))) {
                 let _ = self.signal(name, signal);
@@ -220,9 +218,10 @@ impl Processes {
     }
 
     fn alive(&self, program: Program) -> Vec<ProcessName> {
-        let alive = self.all.iter().filter(|(name, process)| {
-            name.program == program && process.state != State::Ended
-        });
+        let alive = self
+            .all
+            .iter()
+            .filter(|(name, process)| name.program == program && process.state != State::Ended);
         alive.map(|(name, _)| name.clone()).collect()
     }
 }
@@ -230,7 +229,8 @@ impl Processes {
 /// Where a program is on the PATH, or in the places of administration that a user's PATH lacks.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from));
+    let places =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from));
     places.map(|place| place.join(name)).find(|file| file.is_file())
 }
 
@@ -239,12 +239,7 @@ mod tests {
     use super::*;
 
     fn sleeper(log: PathBuf) -> Spec {
-        Spec {
-            program: find_program("sleep").unwrap(),
-            arguments: vec!["1000".into()],
-            namespace: None,
-            log,
-        }
+        Spec { program: find_program("sleep").unwrap(), arguments: vec!["1000".into()], namespace: None, log }
     }
 
     #[tokio::test]
@@ -263,7 +258,10 @@ mod tests {
         for name in &names {
             assert_eq!(processes.get(name).unwrap().0, State::Ended);
             assert!(processes.end_of(name).is_some());
-            assert!(processes.signal(name, Signal::KILL).is_err(), "no signal goes to a process id that is free");
+            assert!(
+                processes.signal(name, Signal::KILL).is_err(),
+                "no signal goes to a process id that is free"
+            );
         }
         let _ = std::fs::remove_file(log);
     }

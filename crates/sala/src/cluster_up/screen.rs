@@ -98,7 +98,8 @@ mod tests {
     fn keys_act_on_the_chosen_host() {
         let hosts = ["m1", "a"].map(str::to_owned);
         let mut desk = Desk::default();
-        let mut press = |code, modifiers| wish(&mut desk, &Event::Key(KeyEvent::new(code, modifiers)), &hosts);
+        let mut press =
+            |code, modifiers| wish(&mut desk, &Event::Key(KeyEvent::new(code, modifiers)), &hosts);
         assert_eq!(press(KeyCode::Up, KeyModifiers::NONE), Some(Wish::Draw));
         let killed = press(KeyCode::Char('k'), KeyModifiers::NONE);
         assert_eq!(killed, Some(Wish::Request(Request::Kill { target: "a".into() })));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::RoomStatus;
+use cluster::status::RoomStatus;
 
 /// Events that are kept for the view.
 pub(crate) const MAX_EVENTS: usize = 200;

@@ -19,8 +19,8 @@ pub(crate) fn text(snapshot: &Snapshot) -> String {
     );
     let _ = writeln!(
         text,
-        "{:<8}{:<14}{:<14}{:>5}  {:<10}{:>5}  {:<12}{:>5}  {}",
-        "MASTER", "ADDRESS", "SALA", "CPU", "BALANCER", "CONNS", "ETCD", "CPU", "FAULT"
+        "{:<8}{:<14}{:<14}{:>5}  {:<10}{:>5}  {:<12}{:>5}  FAULT",
+        "MASTER", "ADDRESS", "SALA", "CPU", "BALANCER", "CONNS", "ETCD", "CPU"
     );
     for master in &snapshot.masters {
         let etcd = match (master.etcd.state, master.etcd_role) {
@@ -46,8 +46,8 @@ pub(crate) fn text(snapshot: &Snapshot) -> String {
     }
     let _ = writeln!(
         text,
-        "\n{:<8}{:<14}{:<14}{:>5}  {:>6}{:>9}{:>7}{:>7}{:>11}  {}",
-        "MEDIA", "ADDRESS", "STATE", "CPU", "ROOMS", "CLIENTS", "IN", "OUT", "PACKETS/S", "FAULT"
+        "\n{:<8}{:<14}{:<14}{:>5}  {:>6}{:>9}{:>7}{:>7}{:>11}  FAULT",
+        "MEDIA", "ADDRESS", "STATE", "CPU", "ROOMS", "CLIENTS", "IN", "OUT", "PACKETS/S"
     );
     for node in &snapshot.media {
         let state = match (node.sala.state, node.state.as_str()) {

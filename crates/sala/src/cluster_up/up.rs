@@ -18,7 +18,9 @@ use super::https::Https;
 use super::journal::Journal;
 use super::network::{Fault, Network};
 use super::observe::{Observer, Seen};
-use super::plan::{ETCD_CLIENT_PORT, GATEWAY_HTTP_PORT, Host, HostKind, INTERNAL_PORT, Plan, ProcessName, Program, Target};
+use super::plan::{
+    ETCD_CLIENT_PORT, GATEWAY_HTTP_PORT, Host, HostKind, INTERNAL_PORT, Plan, ProcessName, Program, Target,
+};
 use super::process::{Exit, Processes};
 use super::snapshot::EventKind;
 use super::usage::Usage;
@@ -163,7 +165,8 @@ impl Up {
             return;
         }
         let log = self.log_of(&name);
-        self.journal.note(EventKind::Fault, format!("{name} ended by itself: {} ({})", ended.how, log.display()));
+        self.journal
+            .note(EventKind::Fault, format!("{name} ended by itself: {} ({})", ended.how, log.display()));
         if self.restart {
             match self.processes.restart(&name) {
                 Ok(()) => self.journal.note(EventKind::Command, format!("{name} is started again")),
@@ -203,9 +206,15 @@ impl Up {
             Request::Status => Step::Status,
             Request::Down => bail!("only the main loop ends the cluster"),
             Request::Kill { target } => Step::Done(self.signal(&target, Signal::KILL, "killed")?),
-            Request::Stop { target } => Step::Done(self.signal(&target, Signal::STOP, "stopped (SIGSTOP)")?),
-            Request::Cont { target } => Step::Done(self.signal(&target, Signal::CONT, "running again (SIGCONT)")?),
-            Request::Term { target } => Step::Done(self.signal(&target, Signal::TERM, "asked to end (SIGTERM)")?),
+            Request::Stop { target } => {
+                Step::Done(self.signal(&target, Signal::STOP, "stopped (SIGSTOP)")?)
+            }
+            Request::Cont { target } => {
+                Step::Done(self.signal(&target, Signal::CONT, "running again (SIGCONT)")?)
+            }
+            Request::Term { target } => {
+                Step::Done(self.signal(&target, Signal::TERM, "asked to end (SIGTERM)")?)
+            }
             Request::Restart { target } => self.restart(&target)?,
             Request::AddMedia => self.add_media().await?,
             Request::Partition { host, from } => Step::Done(self.partition(&host, &from).await?),
@@ -296,8 +305,12 @@ impl Up {
         let mut addresses = Vec::new();
         for name in from {
             match name.as_str() {
-                "nodes" => addresses.extend(self.plan.hosts.iter().filter(|h| h.name != host).map(|h| h.address)),
-                "masters" => addresses.extend(self.plan.masters().filter(|h| h.name != host).map(|h| h.address)),
+                "nodes" => {
+                    addresses.extend(self.plan.hosts.iter().filter(|h| h.name != host).map(|h| h.address))
+                }
+                "masters" => {
+                    addresses.extend(self.plan.masters().filter(|h| h.name != host).map(|h| h.address))
+                }
                 "clients" => addresses.extend(self.network.as_ref().map(Network::our_address)),
                 name => addresses.push(self.plan.host(name)?.address),
             }
@@ -369,7 +382,9 @@ async fn listen(plan: &Plan) -> anyhow::Result<Vec<(TcpListener, Front)>> {
         [(plan.front_http, Front::Http, "--port"), (plan.front_https, Front::Https, "--https-port")]
     {
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; stop what does (`ss -ltnp` shows it), or choose another {option}")
+            format!(
+                "cannot listen on {address}; stop what does (`ss -ltnp` shows it), or choose another {option}"
+            )
         })?;
         listeners.push((listener, front));
     }
@@ -385,9 +400,13 @@ async fn all_ready(hosts: &[Host]) -> anyhow::Result<()> {
         };
         for port in ports {
             let address = host.socket(*port);
-            let waited = tokio::time::timeout(NODE_START_TIMEOUT, ready::until(|| ready::accepts(address))).await;
+            let waited =
+                tokio::time::timeout(NODE_START_TIMEOUT, ready::until(|| ready::accepts(address))).await;
             waited.ok().with_context(|| {
-                format!("{} does not take connections on {address} after {NODE_START_TIMEOUT:?}; see its log", host.name)
+                format!(
+                    "{} does not take connections on {address} after {NODE_START_TIMEOUT:?}; see its log",
+                    host.name
+                )
             })?;
         }
     }

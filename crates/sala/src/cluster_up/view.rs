@@ -8,9 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Cell, Padding, Paragraph, Row, Table};
 
 use super::journal::clock;
-use super::snapshot::{
-    EtcdRole, EventKind, MasterLine, MediaLine, ProcessLine, ProcessState, Snapshot,
-};
+use super::snapshot::{EtcdRole, EventKind, MasterLine, MediaLine, ProcessLine, ProcessState, Snapshot};
 
 const GOOD: Color = Color::Green;
 const WARN: Color = Color::Yellow;
@@ -95,7 +93,11 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
         Span::from(format!(" cluster {}  ", snapshot.cluster)).bold(),
         Span::from(format!("up {up}   ")).fg(QUIET),
         Span::from(count(snapshot.rooms_total, "room")).bold(),
-        Span::from(format!(" · {} · {}   ", count(clients as usize, "client"), count(snapshot.connections, "connection"))),
+        Span::from(format!(
+            " · {} · {}   ",
+            count(clients as usize, "client"),
+            count(snapshot.connections, "connection")
+        )),
         store(snapshot),
     ]);
     frame.render_widget(left, area);
@@ -115,7 +117,7 @@ fn store(snapshot: &Snapshot) -> Span<'static> {
 }
 
 fn draw_masters(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, desk: &Desk) {
-    let heading = ["", "master", "address", "sala", "cpu", "balancer", "conns", "etcd", "cpu", ""];
+    let heading = ["", "", "master", "address", "sala", "  cpu", "balancer", "conns", "etcd", "  cpu", ""];
     let rows = snapshot.masters.iter().enumerate().map(|(n, master)| {
         let etcd = match (master.etcd.state, master.etcd_role) {
             (ProcessState::Running, EtcdRole::Leader) => Span::from("★ leader").fg(ACCENT).bold(),
@@ -139,7 +141,7 @@ fn draw_masters(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, desk: &D
         ];
         row(cells, n == desk.chosen)
     });
-    let widths = [1, 7, 14, 14, 5, 8, 5, 13, 5, 12].map(Constraint::Length);
+    let widths = [1, 1, 7, 14, 14, 5, 8, 5, 13, 5, 12].map(Constraint::Length);
     let alive = snapshot.masters.iter().filter(|master| is_well(master)).count();
     let title = format!("Masters  {alive}/{}", snapshot.masters.len());
     let table = Table::new(rows, widths).header(Row::new(heading).fg(QUIET)).block(panel(title));
@@ -151,7 +153,8 @@ fn is_well(master: &MasterLine) -> bool {
 }
 
 fn draw_media(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, desk: &Desk) {
-    let heading = ["", "media", "address", "state", "cpu", "rooms", "clients", "in", "out", "packets/s", ""];
+    let heading =
+        ["", "", "media", "address", "state", "cpu", "rooms", "clients", "   in", "  out", "packets/s", ""];
     let rows = snapshot.media.iter().enumerate().map(|(n, node)| {
         let cells = vec![
             Cell::from(lamp(&node.sala, &node.state)),
@@ -168,16 +171,18 @@ fn draw_media(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, desk: &Des
         ];
         row(cells, snapshot.masters.len() + n == desk.chosen)
     });
-    let widths = [1, 7, 14, 14, BAR_CELLS as u16 + 6, 5, 7, 5, 5, 9, 12].map(Constraint::Length);
+    let widths = [1, 1, 7, 14, 14, BAR_CELLS as u16 + 6, 5, 7, 5, 5, 9, 12].map(Constraint::Length);
     let alive = snapshot.media.iter().filter(|node| node.sala.state == ProcessState::Running).count();
     let title = format!("Media nodes  {alive}/{}", snapshot.media.len());
     let table = Table::new(rows, widths).header(Row::new(heading).fg(QUIET)).block(panel(title));
     frame.render_widget(table, area);
 }
 
+/// The chosen row is marked, not coloured: that reads well on dark and light terminals.
 fn row(cells: Vec<Cell<'static>>, chosen: bool) -> Row<'static> {
-    let row = Row::new(cells);
-    if chosen { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+    let mark = Cell::from(Span::from(if chosen { "▸" } else { " " }).fg(ACCENT).bold());
+    let row = Row::new([mark].into_iter().chain(cells));
+    if chosen { row.style(Style::new().add_modifier(Modifier::BOLD)) } else { row }
 }
 
 fn lamp(process: &ProcessLine, state: &str) -> Span<'static> {
@@ -261,9 +266,10 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
 }
 
 fn draw_rooms(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
-    let rows = snapshot.rooms.iter().map(|room| {
-        Row::new([room.room.clone(), room.node.clone(), format!("epoch {}", room.epoch)])
-    });
+    let rows = snapshot
+        .rooms
+        .iter()
+        .map(|room| Row::new([room.room.clone(), room.node.clone(), format!("epoch {}", room.epoch)]));
     let widths = [Constraint::Fill(1), Constraint::Length(3), Constraint::Length(11)];
     let table = Table::new(rows, widths).block(panel(format!("Rooms  {}", snapshot.rooms_total)));
     frame.render_widget(table, area);
@@ -276,7 +282,7 @@ mod tests {
 
     use super::*;
     use crate::cluster_up::snapshot::EventLine;
-    use crate::cluster_up::status::RoomStatus;
+    use cluster::status::RoomStatus;
 
     fn running() -> ProcessLine {
         ProcessLine { state: ProcessState::Running, pid: 1, cpu_percent: 42.0, end: None }
@@ -331,8 +337,19 @@ mod tests {
     fn the_screen_says_who_leads_who_drains_and_what_happened() {
         let screen = screen(&snapshot(), 120, 30);
         for said in [
-            "cluster demo", "up 01:01:01", "24 clients", "★ leader", "drain 2/5", "b.sala killed", "epoch 4",
-            "http://127.0.0.1:7880", "████░░░░░░  42 %", "12345", "Masters  4/4", "q ", "quit",
+            "cluster demo",
+            "up 01:01:01",
+            "24 clients",
+            "★ leader",
+            "drain 2/5",
+            "b.sala killed",
+            "epoch 4",
+            "http://127.0.0.1:7880",
+            "████░░░░░░  42 %",
+            "12345",
+            "Masters  4/4",
+            "q ",
+            "quit",
         ] {
             assert!(screen.contains(said), "{said} is missing in\n{screen}");
         }

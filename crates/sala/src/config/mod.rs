@@ -1,6 +1,7 @@
 //! The configuration: a tree of plain structs, one per subsystem, as an operator writes it in `sala.yaml`.
 //! Keys are LiveKit's where the meaning is the same; docs/configuration.md explains each.
 
+pub(crate) mod cluster;
 mod keys;
 mod load;
 
@@ -31,6 +32,18 @@ pub(crate) struct Config {
     pub(crate) video: Video,
     pub(crate) logging: Logging,
     pub(crate) meeting: Meeting,
+    pub(crate) webhook: Webhook,
+    /// Absent: this process stands alone.
+    pub(crate) cluster: Option<cluster::Cluster>,
+}
+
+/// Where the application is told what happens in rooms.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhook {
+    pub(crate) urls: Vec<String>,
+    /// Which of the API keys signs. Absent: the first.
+    pub(crate) api_key: Option<String>,
 }
 
 impl Default for Config {
@@ -48,6 +61,8 @@ impl Default for Config {
             video: Video::default(),
             logging: Logging::default(),
             meeting: Meeting::default(),
+            webhook: Webhook::default(),
+            cluster: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use livekit_protocol as proto;
+use proto::leave_request::Action;
 use proto::participant_info::State;
 use rtc::transport::DtlsIdentity;
 
@@ -89,6 +90,19 @@ impl Room {
         if self.life != Life::Finished {
             self.vanish();
         }
+    }
+
+    /// Ends the room on this node and has its clients come back as if new: another node serves it.
+    pub fn send_away(&mut self, now: Instant) {
+        let mut sessions: Vec<_> = std::mem::take(&mut self.sessions).into_keys().collect();
+        sessions.sort_unstable();
+        for session in sessions {
+            let leave = super::join::leave(proto::DisconnectReason::Migration, Action::Reconnect);
+            self.send_session(session, leave);
+            self.output(RoomOutput::Session(session, SessionOutput::Close));
+        }
+        self.timers.schedule(now);
+        self.abandon();
     }
 
     /// What of the room outlives its node.

@@ -1,11 +1,9 @@
 //! The tables in the redb file and what is done to them in one transaction.
 
-use std::ops::Bound;
-
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use crate::{Compare, Entry, Error, Event, Expect, LeaseId, Op, Range};
+use crate::{Compare, Entry, Error, Event, Expect, LeaseId, Op};
 
 /// Version of the tables below. A file of an older one is brought up to it when opened.
 pub(crate) const SCHEMA: u64 = 1;
@@ -26,6 +24,7 @@ const LEASE_KEYS: TableDefinition<(u64, &str), ()> = TableDefinition::new("lease
 /// What an opened file says about itself.
 pub(crate) struct Opened {
     pub(crate) revision: u64,
+    pub(crate) entries: Vec<Entry>,
     pub(crate) leases: Vec<(LeaseId, u64)>,
 }
 
@@ -40,7 +39,6 @@ pub(crate) fn prepare(database: &Database) -> Result<Opened, Error> {
             return Err(Error::NewerSchema { found, known: SCHEMA });
         }
         if found < 1 {
-            txn.open_table(ENTRIES).map_err(classify)?;
             txn.open_table(LEASE_KEYS).map_err(classify)?;
             // Revision 1 is the empty store, as in etcd: 0 stays free for "from now on".
             meta.insert(REVISION_KEY, 1).map_err(classify)?;
@@ -55,45 +53,16 @@ pub(crate) fn prepare(database: &Database) -> Result<Opened, Error> {
             .map_err(classify)?
             .map(|row| row.map(|(lease, ttl)| (LeaseId(lease.value()), ttl.value())).map_err(classify))
             .collect::<Result<_, _>>()?;
-        Opened { revision, leases }
+        let entries = txn.open_table(ENTRIES).map_err(classify)?;
+        let entries = entries
+            .iter()
+            .map_err(classify)?
+            .map(|row| row.map(|(key, value)| entry(key.value(), value.value())).map_err(classify))
+            .collect::<Result<_, _>>()?;
+        Opened { revision, entries, leases }
     };
     txn.commit().map_err(classify)?;
     Ok(opened)
-}
-
-pub(crate) fn get(database: &Database, key: &str) -> Result<Option<Entry>, Error> {
-    let txn = database.begin_read().map_err(classify)?;
-    let entries = txn.open_table(ENTRIES).map_err(classify)?;
-    read(&entries, key)
-}
-
-pub(crate) fn range(
-    database: &Database,
-    prefix: &str,
-    limit: usize,
-    start_after: Option<&str>,
-) -> Result<Range, Error> {
-    let txn = database.begin_read().map_err(classify)?;
-    let revision = txn.open_table(META).map_err(classify)?.get(REVISION_KEY).map_err(classify)?;
-    let revision = revision.map_or(1, |value| value.value());
-    let table = txn.open_table(ENTRIES).map_err(classify)?;
-    let start = match start_after {
-        Some(after) if after >= prefix => Bound::Excluded(after),
-        _ => Bound::Included(prefix),
-    };
-    let (mut entries, mut more) = (Vec::new(), false);
-    for row in table.range::<&str>((start, Bound::Unbounded)).map_err(classify)? {
-        let (key, value) = row.map_err(classify)?;
-        if !key.value().starts_with(prefix) {
-            break;
-        }
-        if entries.len() == limit {
-            more = true;
-            break;
-        }
-        entries.push(entry(key.value(), value.value()));
-    }
-    Ok(Range { entries, revision, more })
 }
 
 fn read(

@@ -47,11 +47,12 @@ impl History {
     }
 
     /// Forgets everything before `revision`.
-    pub(crate) fn compact(&self, revision: u64) {
+    pub(crate) fn forget_before(&self, revision: u64) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         while kept.batches.front().is_some_and(|(batch, _)| batch.revision < revision) {
             kept.forget_oldest();
         }
+        kept.oldest = kept.oldest.max(revision);
     }
 
     fn since(&self, revision: u64) -> Result<Vec<Arc<Batch>>, Error> {

@@ -33,6 +33,10 @@ impl Leases {
         self.leases.insert(lease, Lease { ttl, state: State::Alive { until: now + ttl } });
     }
 
+    pub(crate) fn contains(&self, lease: LeaseId) -> bool {
+        self.leases.contains_key(&lease)
+    }
+
     /// An id that was never given out, even before a restart: keys of an older lease must not join it.
     pub(crate) fn free_id(&self) -> LeaseId {
         loop {

@@ -4,21 +4,28 @@
 mod file;
 mod history;
 mod leases;
+mod mirror;
 mod shared;
 mod writer;
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError};
 use tokio::sync::{oneshot, watch};
 
+use history::History;
+use leases::Leases;
+use mirror::Mirror;
 pub use shared::Clock;
-use shared::{Opener, Shared};
+use shared::Shared;
 use writer::{Command, Reply, Writer};
 
 use crate::api::{BoxFuture, DEFAULT_DEADLINE, MAX_RANGE};
@@ -27,8 +34,8 @@ use crate::{Committed, Entry, Error, LeaseId, Range, Store, Txn, Watch, check};
 /// Calls that wait for the writing thread. More than that means that the disk has stopped.
 const MAX_QUEUE: usize = 1024;
 
-/// Memory for pages of the file. The data of a machine is a few megabytes.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Memory for pages of the file. Reads do not need it.
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How an embedded store works.
 #[derive(Clone, Debug)]
@@ -75,15 +82,24 @@ impl EmbeddedStore {
     /// As [`EmbeddedStore::open`], with a database of any kind: tests bring disks that are slow or full. The
     /// opener is called again after each failure of the disk.
     pub fn open_with(
-        opener: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+        opener: impl Fn() -> Result<Database, DatabaseError> + Send + 'static,
         options: EmbeddedOptions,
     ) -> Result<EmbeddedStore, Error> {
-        let opener: Opener = Box::new(opener);
-        let (shared, revision) = Shared::open(opener, options.clock)?;
-        let shared = Arc::new(shared);
-        let (latest_sender, latest) = watch::channel(revision);
+        let database = opener().map_err(file::classify)?;
+        let opened = file::prepare(&database)?;
+        let (mut leases, now) = (Leases::default(), options.clock.now());
+        opened.leases.iter().for_each(|(lease, ttl_s)| leases.insert(*lease, *ttl_s, now));
+        let mirror = Mirror::new(opened.entries, opened.revision);
+        let history = History::new(opened.revision);
+        let shared = Arc::new(Shared::new(mirror, leases, history, options.clock));
+        let (latest_sender, latest) = watch::channel(opened.revision);
         let (commands, queue) = sync_channel(MAX_QUEUE);
-        let writer = Writer { shared: Arc::clone(&shared), latest: latest_sender };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            opener: Box::new(opener),
+            database: Some(database),
+            latest: latest_sender,
+        };
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run(queue))
@@ -105,7 +121,8 @@ impl EmbeddedStore {
     /// Forgets changes before `revision`: watches that still need them end with [`Error::Compacted`]. Happens
     /// by itself when there are many.
     pub fn compact(&self, revision: u64) {
-        self.shared.history.compact(revision);
+        let newest = self.shared.mirror().revision();
+        self.shared.history.forget_before(revision.min(newest));
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
@@ -117,20 +134,7 @@ impl EmbeddedStore {
         })?;
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_dropped)) => Err(self.shared.failure()),
-            Err(_elapsed) => Err(self.too_slow()),
-        }
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        run: impl FnOnce(&Database) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let shared = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || shared.with_database(run));
-        match tokio::time::timeout(self.deadline, reading).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_cancelled)) => Err(Error::Closed),
+            Ok(Err(_dropped)) => Err(self.shared.failure().unwrap_or(Error::Closed)),
             Err(_elapsed) => Err(self.too_slow()),
         }
     }
@@ -140,16 +144,23 @@ impl EmbeddedStore {
     }
 }
 
+/// Readable for its owner only: there are secrets in it.
 fn open_file(path: &Path) -> Result<Database, DatabaseError> {
-    Database::builder().set_cache_size(CACHE_BYTES).create(path)
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let database =
+        Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?;
+    // A new file is durable when its directory is.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()?;
+    Ok(database)
 }
 
 impl Store for EmbeddedStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, Error>> {
         Box::pin(async move {
             check::key(key)?;
-            let key = key.to_owned();
-            self.read(move |database| file::get(database, &key)).await
+            Ok(self.shared.mirror().get(key))
         })
     }
 
@@ -159,11 +170,9 @@ impl Store for EmbeddedStore {
         limit: usize,
         start_after: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Range, Error>> {
-        Box::pin(async move {
-            let (prefix, start_after) = (prefix.to_owned(), start_after.map(str::to_owned));
-            let limit = limit.clamp(1, MAX_RANGE);
-            self.read(move |database| file::range(database, &prefix, limit, start_after.as_deref())).await
-        })
+        Box::pin(
+            async move { Ok(self.shared.mirror().range(prefix, limit.clamp(1, MAX_RANGE), start_after)) },
+        )
     }
 
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Committed, Error>> {

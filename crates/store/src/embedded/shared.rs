@@ -1,18 +1,14 @@
 //! What the writing thread and the callers of an embedded store have in common.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
-use redb::{Database, DatabaseError};
-
-use super::file;
+use super::file::Opened;
 use super::history::History;
 use super::leases::Leases;
-use crate::Error;
-
-/// Opens the database, anew after a failure of the disk.
-pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+use super::mirror::Mirror;
+use crate::{Batch, Error};
 
 /// Where the time of leases comes from.
 #[derive(Clone)]
@@ -42,72 +38,66 @@ impl fmt::Debug for Clock {
 }
 
 pub(crate) struct Shared {
-    opener: Opener,
-    /// None between a failure of the disk and the next success in opening. Readers hold the lock while they
-    /// read, so that none has the file open when it is opened anew.
-    database: RwLock<Option<Database>>,
+    mirror: RwLock<Mirror>,
+    leases: Mutex<Leases>,
     /// The last failure of the disk, until it works again.
     failure: Mutex<Option<Error>>,
-    leases: Mutex<Leases>,
     pub(crate) history: Arc<History>,
     pub(crate) clock: Clock,
 }
 
 impl Shared {
-    /// Opens the file. Returns the revision too.
-    pub(crate) fn open(opener: Opener, clock: Clock) -> Result<(Shared, u64), Error> {
-        let database = opener().map_err(file::classify)?;
-        let opened = file::prepare(&database)?;
-        let (mut leases, now) = (Leases::default(), clock.now());
-        for (lease, ttl_s) in opened.leases {
-            leases.insert(lease, ttl_s, now);
-        }
-        let shared = Shared {
-            opener,
-            database: RwLock::new(Some(database)),
-            failure: Mutex::new(None),
+    pub(crate) fn new(mirror: Mirror, leases: Leases, history: History, clock: Clock) -> Shared {
+        Shared {
+            mirror: RwLock::new(mirror),
             leases: Mutex::new(leases),
-            history: Arc::new(History::new(opened.revision)),
+            failure: Mutex::new(None),
+            history: Arc::new(history),
             clock,
-        };
-        Ok((shared, opened.revision))
+        }
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something that reads or writes the file. Blocks.
-    pub(crate) fn with_database<T>(
-        &self,
-        run: impl FnOnce(&Database) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(database) => run(database),
-            None => Err(self.failure()),
+    pub(crate) fn mirror(&self) -> RwLockReadGuard<'_, Mirror> {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a durable commit to readers and watches.
+    pub(crate) fn publish(&self, batch: Batch) {
+        self.mirror.write().unwrap_or_else(PoisonError::into_inner).apply(batch.revision, &batch.events);
+        self.history.push(batch);
+    }
+
+    /// Goes on with what a file that was opened anew says. Watches that would miss something end.
+    pub(crate) fn resume(&self, opened: Opened, now: Instant) {
+        for (lease, ttl_s) in opened.leases {
+            if !self.leases().contains(lease) {
+                self.leases().insert(lease, ttl_s, now);
+            }
+        }
+        let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
+        if mirror.revision() != opened.revision {
+            self.history.forget_before(opened.revision + 1);
+            *mirror = Mirror::new(opened.entries, opened.revision);
         }
     }
 
     /// Why the last write failed.
-    pub(crate) fn failure(&self) -> Error {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Error::Closed)
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Remembers a failure of the disk. The database refuses to go on after one, so it is opened anew.
-    pub(crate) fn fail(&self, error: Error) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    /// Remembers a failure of the disk, and gives it back.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        error
     }
 
-    /// After a failure, opens the file again. What was acknowledged is in it.
-    pub(crate) fn reopen_if_failed(&self) -> Result<(), Error> {
-        if self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-            return Ok(());
-        }
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        // The old one must go first: it has the file locked.
-        *database = None;
-        *database = Some((self.opener)().map_err(file::classify)?);
+    /// The disk works again.
+    pub(crate) fn recover(&self) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(())
     }
 }

@@ -2,13 +2,13 @@
 //! many callers share one `fsync`, and answers them when that is done.
 //!
 //! When the disk fails, the questions of the whole group are dropped unanswered; who asked them finds the
-//! reason in [`Shared::failure`].
+//! reason in [`Shared::failure`], which is therefore written first.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use redb::Database;
+use redb::{Database, DatabaseError};
 use tokio::sync::{oneshot, watch};
 
 use super::file::{self, Tables};
@@ -20,6 +20,9 @@ const MAX_GROUP: usize = 64;
 
 /// How often leases are looked at. Their time is in whole seconds.
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
+
+/// Opens the database, anew after a failure of the disk.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -44,13 +47,16 @@ enum Done {
 
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) opener: Opener,
+    /// None between a failure of the disk and the next success in opening.
+    pub(crate) database: Option<Database>,
     /// Revision of the store, for watches. Closes with the thread.
     pub(crate) latest: watch::Sender<u64>,
 }
 
 impl Writer {
     /// Until all senders of commands are gone.
-    pub(crate) fn run(self, commands: Receiver<Command>) {
+    pub(crate) fn run(mut self, commands: Receiver<Command>) {
         loop {
             let real = matches!(self.shared.clock, Clock::Real);
             let first = match real {
@@ -68,24 +74,43 @@ impl Writer {
             if group.is_empty() && due.is_empty() {
                 continue;
             }
-            if let Err(error) = self.handle(group, due, now) {
+            let failed_before = self.shared.failure().is_some();
+            if let Err(error) = self.handle(group, due, now)
+                && !failed_before
+            {
                 tracing::warn!(%error, "the store's file could not be written");
-                self.shared.fail(error);
             }
         }
     }
 
-    fn handle(&self, commands: Vec<Command>, due: Vec<LeaseId>, now: Instant) -> Result<(), Error> {
-        self.shared.reopen_if_failed()?;
-        let written = self.shared.with_database(|database| self.write(database, commands, due, now))?;
-        if let Some(last) = written.batches.last().map(|batch| batch.revision) {
-            written.batches.into_iter().for_each(|batch| self.shared.history.push(batch));
+    fn handle(&mut self, commands: Vec<Command>, due: Vec<LeaseId>, now: Instant) -> Result<(), Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => self.reopen(now).map_err(|error| self.shared.fail(error))?,
+        };
+        let written = self.write(&database, commands, due, now)?;
+        // After a failure it is not put back: redb refuses to go on with it.
+        self.database = Some(database);
+        self.shared.recover();
+        let last = written.batches.last().map(|batch| batch.revision);
+        written.batches.into_iter().for_each(|batch| self.shared.publish(batch));
+        if let Some(last) = last {
             self.latest.send_replace(last);
         }
         for done in written.done {
             self.answer(done, now);
         }
         Ok(())
+    }
+
+    /// After a failure of the disk. What was refused because of it may have reached the disk all the same.
+    fn reopen(&self, now: Instant) -> Result<Database, Error> {
+        let database = (self.opener)().map_err(file::classify)?;
+        let opened = file::prepare(&database)?;
+        let revision = opened.revision;
+        self.shared.resume(opened, now);
+        self.latest.send_replace(revision);
+        Ok(database)
     }
 
     /// One transaction of the file with everything that was asked.
@@ -96,16 +121,19 @@ impl Writer {
         due: Vec<LeaseId>,
         now: Instant,
     ) -> Result<Written, Error> {
-        let txn = database.begin_write().map_err(file::classify)?;
+        let fail = |error| self.shared.fail(error);
+        let txn = database.begin_write().map_err(file::classify).map_err(fail)?;
         let written = {
-            let mut group = Group { tables: Tables::open(&txn)?, written: Written::default() };
-            group.end(due, None)?;
+            let tables = Tables::open(&txn).map_err(fail)?;
+            let mut group = Group { tables, written: Written::default() };
+            group.end(&due).map_err(fail)?;
+            group.written.done.push(Done::Ended(due, None));
             for command in commands {
                 group.step(command, &self.shared, now)?;
             }
             group.written
         };
-        txn.commit().map_err(file::classify)?;
+        txn.commit().map_err(file::classify).map_err(fail)?;
         Ok(written)
     }
 
@@ -144,26 +172,31 @@ struct Group<'t> {
 impl Group<'_> {
     /// An error is one of the disk: what may go wrong otherwise is answered here.
     fn step(&mut self, command: Command, shared: &Shared, now: Instant) -> Result<(), Error> {
+        let fail = |error| shared.fail(error);
         match command {
-            Command::Commit(txn, reply) => match self.commit(&txn, shared, now)? {
+            Command::Commit(txn, reply) => match self.commit(&txn, shared, now).map_err(fail)? {
                 Ok(committed) => self.written.done.push(Done::Committed(committed, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Grant { ttl_s, reply } => {
                 let lease = shared.leases().free_id();
-                self.tables.grant(lease, ttl_s)?;
+                self.tables.grant(lease, ttl_s).map_err(fail)?;
                 self.written.done.push(Done::Granted(lease, ttl_s, reply));
             }
             Command::Revoke(lease, reply) => {
                 let ended = shared.leases().end(lease, now);
                 match ended {
-                    Ok(()) => self.end(vec![lease], Some(reply))?,
+                    Ok(()) => {
+                        self.end(&[lease]).map_err(fail)?;
+                        self.written.done.push(Done::Ended(vec![lease], Some(reply)));
+                    }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
             Command::Expire(reply) => {
                 let due = shared.leases().expire(now);
-                self.end(due, Some(reply))?;
+                self.end(&due).map_err(fail)?;
+                self.written.done.push(Done::Ended(due, Some(reply)));
             }
         }
         Ok(())
@@ -179,6 +212,10 @@ impl Group<'_> {
         if !succeeded {
             return Ok(Ok(Committed { succeeded, revision: self.tables.revision(), current }));
         }
+        let space = shared.mirror().check_space(put_bytes(&txn.ops));
+        if let Err(error) = space {
+            return Ok(Err(error));
+        }
         for op in &txn.ops {
             if let Op::Put { lease: Some(lease), .. } = op
                 && let Err(error) = shared.leases().check(*lease, now)
@@ -191,12 +228,11 @@ impl Group<'_> {
         Ok(Ok(Committed { succeeded, revision: self.tables.revision(), current: Vec::new() }))
     }
 
-    fn end(&mut self, leases: Vec<LeaseId>, reply: Option<Reply<()>>) -> Result<(), Error> {
-        for lease in &leases {
+    fn end(&mut self, leases: &[LeaseId]) -> Result<(), Error> {
+        for lease in leases {
             let events = self.tables.end_lease(*lease)?;
             self.changed(events);
         }
-        self.written.done.push(Done::Ended(leases, reply));
         Ok(())
     }
 
@@ -205,4 +241,13 @@ impl Group<'_> {
             self.written.batches.push(Batch { revision: self.tables.revision(), events });
         }
     }
+}
+
+/// What a transaction brings; deletions cost nothing.
+fn put_bytes(ops: &[Op]) -> usize {
+    let bytes = |op: &Op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len(),
+        Op::Delete { .. } | Op::DeletePrefix { .. } => 0,
+    };
+    ops.iter().map(bytes).sum()
 }

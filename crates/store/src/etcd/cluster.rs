@@ -1,7 +1,7 @@
 //! The members of the etcd cluster: their connections, which of them is asked, and the token that they ask for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -38,43 +38,49 @@ pub(super) struct Cluster {
     members: Vec<Member>,
     /// The one to ask. Stays with a member that answers.
     current: AtomicUsize,
+    ca_certificate_pem: Option<Vec<u8>>,
     credentials: Option<Credentials>,
     token: Mutex<Option<MetadataValue<Ascii>>>,
     pub(super) deadline: Duration,
 }
 
 struct Member {
+    /// Its URL.
     name: String,
-    channel: Channel,
+    /// Changes with our certificate.
+    channel: RwLock<Channel>,
 }
 
 impl Cluster {
     /// Prepares the connections; they are made when needed. Must run inside a tokio runtime.
     pub(super) fn new(config: EtcdConfig) -> Result<Arc<Cluster>, Error> {
         if config.endpoints.is_empty() {
-            return Err(Error::Config {
-                what: "no etcd endpoints; name all members, such as https://10.0.0.1:2379".into(),
-            });
+            let what = "no etcd endpoints; name all members, such as https://10.0.0.1:2379".into();
+            return Err(Error::Config { what });
         }
-        let mut tls = ClientTlsConfig::new().timeout(config.deadline);
-        if let Some(pem) = &config.ca_certificate_pem {
-            tls = tls.ca_certificate(Certificate::from_pem(pem));
-        }
-        if let Some((certificate, key)) = &config.client_certificate_pem {
-            tls = tls.identity(Identity::from_pem(certificate, key));
-        }
-        let members = config
-            .endpoints
-            .iter()
-            .map(|url| Member::new(url, &tls, config.deadline))
-            .collect::<Result<Vec<_>, _>>()?;
+        let tls = tls(&config.ca_certificate_pem, &config.client_certificate_pem, config.deadline);
+        let members = config.endpoints.iter().map(|url| {
+            let channel = RwLock::new(channel(url, &tls, config.deadline)?);
+            Ok(Member { name: url.clone(), channel })
+        });
         Ok(Arc::new(Cluster {
-            members,
+            members: members.collect::<Result<_, Error>>()?,
             current: AtomicUsize::new(0),
+            ca_certificate_pem: config.ca_certificate_pem,
             credentials: config.credentials,
             token: Mutex::new(None),
             deadline: config.deadline,
         }))
+    }
+
+    /// Connects with another certificate from now on. What is under way goes on with the old one.
+    pub(super) fn set_client_certificate(&self, pem: (Vec<u8>, Vec<u8>)) -> Result<(), Error> {
+        let tls = tls(&self.ca_certificate_pem, &Some(pem), self.deadline);
+        for member in &self.members {
+            let fresh = channel(&member.name, &tls, self.deadline)?;
+            *member.channel.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        Ok(())
     }
 
     /// One question and its answer, asked of one member after the other until the deadline.
@@ -138,7 +144,7 @@ impl Cluster {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let member = &self.members[at % self.members.len()];
+        let member = &self.members[at];
         let opened = async {
             let token = self.token(member).await?;
             stream::<_, Q, A>(member, path, questions, token).await
@@ -157,8 +163,13 @@ impl Cluster {
 
     /// `at` does not answer: the next is asked from now on, unless somebody noticed it before.
     pub(super) fn pass_over(&self, at: usize) {
-        let next = (at + 1) % self.members.len();
+        let next = self.after(at);
         let _ = self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The member after `at`.
+    pub(super) fn after(&self, at: usize) -> usize {
+        (at + 1) % self.members.len()
     }
 
     pub(super) fn forget_token(&self) {
@@ -195,7 +206,8 @@ impl Cluster {
                     self.deadline
                 )));
             }
-            let token = timeout(left.min(self.attempt()), self.token(member)).await;
+            // etcd takes its time over a password on purpose.
+            let token = timeout(left.min(self.deadline / 2), self.token(member)).await;
             let failure = match token {
                 Ok(Ok(token)) => {
                     let patience = if repeat == Repeat::Safe { self.attempt() } else { self.deadline / 2 };
@@ -256,23 +268,34 @@ impl Cluster {
     }
 }
 
-impl Member {
-    fn new(url: &str, tls: &ClientTlsConfig, deadline: Duration) -> Result<Member, Error> {
-        let wrong = |error: &dyn std::error::Error| Error::Config {
-            what: match error.source() {
-                Some(cause) => format!("etcd endpoint {url}: {error}: {cause}"),
-                None => format!("etcd endpoint {url}: {error}"),
-            },
-        };
-        let mut endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| wrong(&error))?
-            .connect_timeout(deadline / 3)
-            .tcp_nodelay(true);
-        if url.starts_with("https://") {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| wrong(&error))?;
-        }
-        Ok(Member { name: url.to_owned(), channel: endpoint.connect_lazy() })
+fn tls(
+    ca_pem: &Option<Vec<u8>>,
+    client_pem: &Option<(Vec<u8>, Vec<u8>)>,
+    deadline: Duration,
+) -> ClientTlsConfig {
+    let mut tls = ClientTlsConfig::new().timeout(deadline);
+    if let Some(pem) = ca_pem {
+        tls = tls.ca_certificate(Certificate::from_pem(pem));
     }
+    if let Some((certificate, key)) = client_pem {
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
+    tls
+}
+
+fn channel(url: &str, tls: &ClientTlsConfig, deadline: Duration) -> Result<Channel, Error> {
+    let wrong = |error: tonic::transport::Error| Error::Config {
+        what: match std::error::Error::source(&error) {
+            Some(cause) => format!("etcd endpoint {url}: {error}: {cause}"),
+            None => format!("etcd endpoint {url}: {error}"),
+        },
+    };
+    let mut endpoint =
+        Endpoint::from_shared(url.to_owned()).map_err(wrong)?.connect_timeout(deadline / 3).tcp_nodelay(true);
+    if url.starts_with("https://") {
+        endpoint = endpoint.tls_config(tls.clone()).map_err(wrong)?;
+    }
+    Ok(endpoint.connect_lazy())
 }
 
 /// While no token could be got, what was asked was not done.
@@ -284,7 +307,8 @@ fn not_done(verdict: Verdict) -> Verdict {
 }
 
 fn client(member: &Member) -> Grpc<Channel> {
-    Grpc::new(member.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    let channel = member.channel.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)
 }
 
 fn request<T>(body: T, token: Option<MetadataValue<Ascii>>) -> Request<T> {

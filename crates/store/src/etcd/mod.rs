@@ -81,6 +81,12 @@ impl EtcdStore {
         let endpoints = config.endpoints.clone().into();
         Ok(EtcdStore { cluster: Cluster::new(config)?, endpoints })
     }
+
+    /// Shows the members another certificate, PEM, from the next connection on. To be called before the old one
+    /// expires: a member refuses new connections with it. Must run inside a tokio runtime.
+    pub fn set_client_certificate(&self, certificate: Vec<u8>, key: Vec<u8>) -> Result<(), Error> {
+        self.cluster.set_client_certificate((certificate, key))
+    }
 }
 
 impl fmt::Debug for EtcdStore {

@@ -47,9 +47,9 @@ pub(super) async fn run(cluster: Arc<Cluster>, prefix: String, mut from: u64, se
     let (mut pause, mut denied) = (MIN_PAUSE, false);
     let mut at = cluster.current();
     loop {
-        let before = from;
-        let end = follow(&cluster, at, &prefix, &mut from, &sender).await;
-        if from != before {
+        let mut answered = false;
+        let end = follow(&cluster, at, &prefix, &mut from, &mut answered, &sender).await;
+        if answered {
             (pause, denied) = (MIN_PAUSE, false);
         }
         match end {
@@ -70,8 +70,7 @@ pub(super) async fn run(cluster: Arc<Cluster>, prefix: String, mut from: u64, se
             End::Lost(reason) => {
                 tracing::debug!(%prefix, %reason, "watch of etcd interrupted");
                 cluster.pass_over(at);
-                let next = cluster.current();
-                at = if next == at { at + 1 } else { next };
+                at = cluster.after(at);
                 tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 pause = (pause * 2).min(MAX_PAUSE);
             }
@@ -79,8 +78,15 @@ pub(super) async fn run(cluster: Arc<Cluster>, prefix: String, mut from: u64, se
     }
 }
 
-/// Until the stream ends.
-async fn follow(cluster: &Cluster, at: usize, prefix: &str, from: &mut u64, sender: &Sender) -> End {
+/// Until the stream ends. `answered` tells whether the member took the watch.
+async fn follow(
+    cluster: &Cluster,
+    at: usize,
+    prefix: &str,
+    from: &mut u64,
+    answered: &mut bool,
+    sender: &Sender,
+) -> End {
     let create = WatchRequest {
         create_request: Some(WatchCreateRequest {
             key: prefix_start(prefix),
@@ -128,6 +134,7 @@ async fn follow(cluster: &Cluster, at: usize, prefix: &str, from: &mut u64, send
                 false => End::Lost(answer.cancel_reason),
             };
         }
+        *answered = true;
         if let Some(batch) = batch(answer.events) {
             *from = batch.revision + 1;
             if sender.send(Ok(batch)).await.is_err() {

@@ -135,6 +135,15 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
 }
 
 #[test]
+fn the_file_is_readable_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = Dir::new("mode");
+    let _store = open(&dir).expect("a store");
+    let mode = std::fs::metadata(file(&dir)).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn a_directory_that_is_missing_is_named() {
     let dir = Dir::new("missing");
     let error = EmbeddedStore::open(dir.path().join("none/store.redb"), EmbeddedOptions::default());

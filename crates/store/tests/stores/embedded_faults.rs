@@ -21,6 +21,8 @@ struct Faults {
     stuck: Mutex<bool>,
     moved: Condvar,
     syncs: AtomicU64,
+    /// What is made durable is said to have failed.
+    lying: AtomicBool,
 }
 
 impl Faults {
@@ -63,7 +65,11 @@ impl StorageBackend for FaultyDisk {
         let stuck = self.faults.stuck.lock().expect("no panic");
         drop(self.faults.moved.wait_while(stuck, |stuck| *stuck).expect("no panic"));
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        self.file.sync_data()
+        self.file.sync_data()?;
+        match self.faults.lying.load(Ordering::SeqCst) {
+            true => Err(IoError::from(ErrorKind::Interrupted)),
+            false => Ok(()),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), IoError> {
@@ -147,6 +153,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     for _ in 0..3 {
         let full = store.commit(Txn::new().put("/a", vec![1; 300_000]).put("/b", "1")).await;
         assert!(matches!(full, Err(Error::DiskFull { .. })), "{full:?}");
+        assert_eq!(store.get("/a").await.expect("reads work").expect("an entry").value, "1");
     }
     assert_eq!(
         store.grant(Duration::from_secs(1)).await,
@@ -158,6 +165,29 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     assert_eq!(store.get("/a").await.expect("an answer").expect("an entry").value, "1");
     assert_eq!(told(&next(&mut watch).await.events), ["+/a"]);
     assert_eq!(told(&next(&mut watch).await.events), ["+/c"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_and_happened_is_not_hidden() {
+    let dir = Dir::new("lying");
+    let (store, faults) = open_faulty(&dir, Duration::from_secs(2));
+    store.commit(Txn::new().put("/a", "1")).await.expect("a commit");
+    let mut watch = store.watch("/", 0).await.expect("a watch");
+    faults.lying.store(true, Ordering::SeqCst);
+    let failed = store.commit(Txn::new().put("/a", "2")).await;
+    assert!(matches!(failed, Err(Error::Unavailable { .. })), "{failed:?}");
+    faults.lying.store(false, Ordering::SeqCst);
+    store.commit(Txn::new().put("/b", "1")).await.expect("the disk works again");
+    let shown = store.range("/", 9, None).await.expect("a range");
+    let watched = watch.next().await;
+    drop((store, watch));
+    let reopened = EmbeddedStore::open(dir.path().join("store.redb"), EmbeddedOptions::default());
+    let durable = reopened.expect("a store").range("/", 9, None).await.expect("a range");
+    assert_eq!(shown, durable, "readers saw what is on the disk");
+    match durable.entries[0].value == "2" {
+        true => assert!(matches!(watched, Err(Error::Compacted { .. })), "{watched:?}"),
+        false => assert_eq!(told(&watched.expect("a batch").events), ["+/b"]),
+    }
 }
 
 const CHILD_DIR: &str = "SALA_STORE_TEST_CHILD_DIR";

@@ -68,6 +68,21 @@ async fn strangers_are_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_exchanged_while_calls_and_watches_go_on() {
+    let members = Members::start_secured(1);
+    let mut config = members.config();
+    let (certificate, key) = config.client_certificate_pem.take().expect("a certificate");
+    let store = EtcdStore::new(config).expect("a configuration");
+    assert!(store.get("/a").await.is_err(), "no certificate, no connection");
+    store.set_client_certificate(certificate.clone(), key.clone()).expect("a certificate");
+    let mut watch = store.watch("/a", 0).await.expect("a watch");
+    store.set_client_certificate(certificate, key).expect("a certificate");
+    assert!(matches!(store.set_client_certificate(vec![1], vec![2]), Err(Error::Config { .. })));
+    store.commit(Txn::new().put("/a", "1")).await.expect("a commit");
+    assert_eq!(crate::support::next(&mut watch).await.events.len(), 1);
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_says_what_is_wrong() {
     let config = |endpoint: &str| store::EtcdConfig::new(vec![endpoint.to_owned()]);
     let mut bad_pem = config("https://127.0.0.1:1");

@@ -1,59 +1,56 @@
-//! What a master says about the cluster: `GET /internal/status?rooms=N` on its internal port, as JSON. The view,
-//! `sala cluster status` and the tests read it. Fields may be missing: an older node says less.
+//! What a master says about the cluster when operators ask: `GET /internal/status?rooms=N&events=N` on its
+//! internal port answers with a [`ClusterStatus`] as JSON. A [`Chronicle`] listens to the control plane and
+//! remembers what happened. Fields may be missing: an older node says less.
 
-use cluster::{NodeRecord, Role};
+mod chronicle;
+
 use serde::{Deserialize, Serialize};
 
-/// Rooms that are listed unless `rooms=N` asks for another number.
-pub(crate) const DEFAULT_ROOMS: usize = 200;
+pub use chronicle::{Chronicle, MAX_EVENTS};
 
-/// Events that a master remembers.
-pub(crate) const MAX_EVENTS: usize = 256;
+use crate::record::NodeRecord;
+
+/// Rooms that are listed unless `rooms=N` asks for another number.
+pub const DEFAULT_ROOMS: usize = 200;
 
 /// The cluster as one master sees it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct ClusterStatus {
+pub struct ClusterStatus {
     /// Cluster id.
-    pub(crate) cluster: String,
+    pub cluster: String,
     /// Which master says so.
-    pub(crate) node: String,
+    pub node: String,
     /// Unix time.
-    pub(crate) at_ms: i64,
+    pub at_ms: i64,
     /// Whether the store confirms within time: new rooms are settled then, not provisional.
-    pub(crate) store_quorum: bool,
-    pub(crate) nodes: Vec<NodeStatus>,
-    pub(crate) rooms_total: usize,
+    pub store_quorum: bool,
+    pub nodes: Vec<NodeStatus>,
+    pub rooms_total: usize,
     /// The first rooms by name.
-    pub(crate) rooms: Vec<RoomStatus>,
+    pub rooms: Vec<RoomStatus>,
     /// The last events, oldest first.
-    pub(crate) events: Vec<Event>,
+    pub events: Vec<Event>,
 }
 
 /// A node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct NodeStatus {
+pub struct NodeStatus {
     #[serde(flatten)]
-    pub(crate) record: NodeRecord,
+    pub record: NodeRecord,
     /// Since its last heartbeat reached this master. None: no link.
     #[serde(default)]
-    pub(crate) silent_ms: Option<u64>,
+    pub silent_ms: Option<u64>,
     #[serde(default)]
-    pub(crate) health: Health,
+    pub health: Health,
     #[serde(default)]
-    pub(crate) drain: Option<DrainStatus>,
-}
-
-impl NodeStatus {
-    pub(crate) fn is(&self, role: Role) -> bool {
-        self.record.roles.contains(&role)
-    }
+    pub drain: Option<DrainStatus>,
 }
 
 /// What this master thinks of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Health {
+pub enum Health {
     #[default]
     Alive,
     /// Silent to all masters that are heard; its lease is being revoked.
@@ -64,56 +61,81 @@ pub(crate) enum Health {
 
 /// How far a drain has come.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct DrainStatus {
+pub struct DrainStatus {
     /// Unix time.
-    pub(crate) started_at_ms: i64,
+    pub started_at_ms: i64,
     /// Unix time.
-    pub(crate) deadline_ms: i64,
+    pub deadline_ms: i64,
     /// `cli`, `api`, `signal` or `cloud`.
-    pub(crate) by: String,
-    pub(crate) rooms_moved: u32,
-    pub(crate) rooms_left: u32,
+    pub by: String,
+    pub rooms_moved: u32,
+    pub rooms_left: u32,
 }
 
 /// Where a room is served.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct RoomStatus {
-    pub(crate) room: String,
-    pub(crate) node: String,
+pub struct RoomStatus {
+    pub room: String,
+    pub node: String,
     /// Text of an epoch: `7`, or `7~m2` for a provisional one.
-    pub(crate) epoch: String,
+    pub epoch: String,
 }
 
 /// Something that an operator wants to know of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Event {
+pub struct Event {
     /// Unix time.
-    pub(crate) at_ms: i64,
+    pub at_ms: i64,
     #[serde(flatten)]
-    pub(crate) what: What,
+    pub what: What,
 }
 
 /// What happened. Masters see the same things; two events are one when this is equal but for durations.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum What {
-    NodeJoined { node: String, incarnation: u64 },
+pub enum What {
+    NodeJoined {
+        node: String,
+        incarnation: u64,
+    },
     /// Left of its own will.
-    NodeLeft { node: String, incarnation: u64 },
+    NodeLeft {
+        node: String,
+        incarnation: u64,
+    },
     /// `why`: `refused` (the host lives, the process is gone) or `silent`. `after_ms`: since its last heartbeat.
-    NodeDead { node: String, incarnation: u64, why: String, after_ms: u64 },
-    /// `why`: `death`, `drain` or `settled`. `took_ms`: from the death, or the start of the move, to the claim.
-    RoomMoved { room: String, from: String, to: String, epoch: String, why: String, took_ms: u64 },
-    DrainStarted { node: String, started_at_ms: i64 },
+    NodeDead {
+        node: String,
+        incarnation: u64,
+        why: String,
+        after_ms: u64,
+    },
+    /// `why`: `death` or `drain`. `took_ms`: after a death, from its last heartbeat to the claim; else 0.
+    RoomMoved {
+        room: String,
+        from: String,
+        to: String,
+        epoch: String,
+        why: String,
+        took_ms: u64,
+    },
+    DrainStarted {
+        node: String,
+        started_at_ms: i64,
+    },
     /// `how`: `empty`, `deadline` or `cancelled`.
-    DrainEnded { node: String, started_at_ms: i64, how: String },
+    DrainEnded {
+        node: String,
+        started_at_ms: i64,
+        how: String,
+    },
     StoreLost,
     StoreBack,
 }
 
 impl What {
     /// The same for the same thing, whichever master tells it.
-    pub(crate) fn key(&self) -> Option<String> {
+    pub fn key(&self) -> Option<String> {
         Some(match self {
             What::NodeJoined { node, incarnation } => format!("joined {node} {incarnation}"),
             What::NodeLeft { node, incarnation } => format!("left {node} {incarnation}"),
@@ -127,7 +149,7 @@ impl What {
     }
 
     /// For people.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             What::NodeJoined { node, .. } => format!("{node} has joined"),
             What::NodeLeft { node, .. } => format!("{node} has left"),
@@ -135,6 +157,9 @@ impl What {
                 format!("{node} is dead: its port refuses connections ({after_ms} ms)")
             }
             What::NodeDead { node, after_ms, .. } => format!("{node} is dead: silent for {after_ms} ms"),
+            What::RoomMoved { room, from, to, epoch, took_ms: 0, .. } => {
+                format!("room {room} moved {from} → {to}, epoch {epoch}")
+            }
             What::RoomMoved { room, from, to, epoch, took_ms, .. } => {
                 format!("room {room} moved {from} → {to}, epoch {epoch}, {took_ms} ms")
             }
@@ -172,9 +197,12 @@ mod tests {
             }],
         });
         let status: ClusterStatus = serde_json::from_value(json).unwrap();
-        assert!(status.nodes[0].is(Role::Media));
+        assert_eq!(status.nodes[0].record.roles, [crate::record::Role::Media]);
         assert_eq!(status.nodes[0].health, Health::Alive);
         assert_eq!(status.events[0].what.text(), "room standup moved a → b, epoch 4, 512 ms");
-        assert_eq!(serde_json::from_value::<ClusterStatus>(serde_json::to_value(&status).unwrap()).unwrap(), status);
+        assert_eq!(
+            serde_json::from_value::<ClusterStatus>(serde_json::to_value(&status).unwrap()).unwrap(),
+            status
+        );
     }
 }

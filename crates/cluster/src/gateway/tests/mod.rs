@@ -1,0 +1,4 @@
+mod connections;
+mod requests;
+mod support;
+mod websockets;

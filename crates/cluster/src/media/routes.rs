@@ -1,0 +1,92 @@
+//! What other media nodes ask of this one when a room moves here. Served on the internal port only: who calls
+//! has proved to be a node of the cluster.
+
+use std::net::SocketAddr;
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use net::{InstallError, RelayEnd, Shards};
+use serde::{Deserialize, Serialize};
+use sfu::{Room, RoomName, RoomSnapshot, Tail};
+use tokio::sync::mpsc;
+
+/// A snapshot of five thousand participants with their negotiations.
+const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
+
+/// The answer to an import.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Imported {
+    /// Where bridges for the room's clients are to lead.
+    pub(super) relay: SocketAddr,
+}
+
+#[derive(Deserialize)]
+struct Which {
+    room: String,
+}
+
+impl Which {
+    fn name(&self) -> RoomName {
+        self.room.as_str().into()
+    }
+}
+
+/// Names of rooms that were imported here and wait for the cluster's agreement.
+pub type PreparedRooms = mpsc::UnboundedSender<RoomName>;
+
+#[derive(Clone)]
+struct Here {
+    shards: Shards,
+    prepared: PreparedRooms,
+}
+
+/// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`. The control plane learns by `prepared` what was
+/// imported, before the source learns that it was.
+pub fn routes(shards: Shards, prepared: PreparedRooms) -> Router {
+    Router::new()
+        .route("/internal/rooms/import", post(import))
+        .route("/internal/rooms/relays", post(relays))
+        .route("/internal/rooms/tail", post(tail))
+        .route("/internal/rooms/abandon", post(abandon))
+        .layer(DefaultBodyLimit::max(MAX_SNAPSHOT_BYTES))
+        .with_state(Here { shards, prepared })
+}
+
+async fn import(
+    State(here): State<Here>,
+    Query(which): Query<Which>,
+    Json(snapshot): Json<RoomSnapshot>,
+) -> Result<Json<Imported>, (StatusCode, String)> {
+    let name = which.name();
+    tracing::info!(room = %name, participants = snapshot.participants(), "a room moves here");
+    match here.shards.import(&name, snapshot).await {
+        Ok(relay) => {
+            // Without a control plane the process is about to end.
+            let _ = here.prepared.send(name);
+            Ok(Json(Imported { relay }))
+        }
+        Err(error) => {
+            let status = match error {
+                InstallError::Exists | InstallError::Lingers => StatusCode::CONFLICT,
+                InstallError::Snapshot(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                InstallError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Err((status, error.to_string()))
+        }
+    }
+}
+
+async fn relays(State(here): State<Here>, Query(which): Query<Which>, Json(ends): Json<Vec<RelayEnd>>) {
+    here.shards.admit_relays(&which.name(), ends).await;
+}
+
+async fn tail(State(here): State<Here>, Query(which): Query<Which>, Json(tail): Json<Tail>) {
+    here.shards.with_room(&which.name(), |room, now| room.tail(now, tail)).await;
+}
+
+/// The room stays where it was.
+async fn abandon(State(here): State<Here>, Query(which): Query<Which>) {
+    here.shards.with_room(&which.name(), |room, _| Room::abandon(room)).await;
+}

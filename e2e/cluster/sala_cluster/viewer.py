@@ -1,0 +1,112 @@
+"""A stock SDK participant that notes when each picture of each other participant arrives."""
+
+import asyncio
+import time
+from collections import defaultdict
+
+import numpy as np
+from livekit import rtc
+
+from sala_e2e.member import Member
+from sala_e2e.waiting import until
+
+WIDTH, HEIGHT, FPS = 160, 96, 30
+
+
+class Viewer(Member):
+    """Publishes small pictures at 30 a second, and watches everybody else's."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.arrivals: dict[str, list[float]] = defaultdict(list)
+        self._watching: set[asyncio.Task] = set()
+
+    async def join(self, server, room, options=None, **token) -> "Viewer":
+        self.room.on("track_subscribed", self._watch)
+        await super().join(server, room, options, grants={"canUpdateOwnMetadata": True}, **token)
+        return self
+
+    async def publish(self) -> None:
+        source = rtc.VideoSource(WIDTH, HEIGHT)
+        self._players.append(asyncio.create_task(_play(source)))
+        track = rtc.LocalVideoTrack.create_video_track("flicker", source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA, simulcast=False)
+        await self.local.publish_track(track, options)
+
+    def _watch(self, track: rtc.Track, _publication, participant: rtc.RemoteParticipant) -> None:
+        if track.kind != rtc.TrackKind.KIND_VIDEO:
+            return
+        watching = asyncio.create_task(self._note(track, participant.identity))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
+
+    async def _note(self, track: rtc.Track, identity: str) -> None:
+        stream = rtc.VideoStream(track)
+        try:
+            async for _ in stream:
+                self.arrivals[identity].append(time.monotonic())
+        finally:
+            await stream.aclose()
+
+    def sees(self, identity: str, since: float) -> bool:
+        return bool(self.arrivals[identity]) and self.arrivals[identity][-1] > since
+
+    def back_after(self, identity: str, since: float) -> float | None:
+        """Seconds from a fault to the end of the longest silence after it."""
+        times = [at for at in self.arrivals[identity] if at >= since - 1]
+        gaps = [(after - before, after) for before, after in zip(times, times[1:]) if after > since]
+        return max(gaps)[1] - since if gaps else None
+
+    def longest_gap(self, identity: str, since: float, to: float) -> float:
+        """The longest time without a picture in a span, its ends included."""
+        times = [since, *(at for at in self.arrivals[identity] if since <= at <= to), to]
+        return max(after - before for before, after in zip(times, times[1:]))
+
+    async def leave(self) -> None:
+        await super().leave()
+        for watching in list(self._watching):
+            watching.cancel()
+
+
+async def _play(source: rtc.VideoSource) -> None:
+    frame = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
+    began, count = time.monotonic(), 0
+    while True:
+        frame[..., :3] = (count * 7) % 200 + 20
+        source.capture_frame(rtc.VideoFrame(WIDTH, HEIGHT, rtc.VideoBufferType.RGBA, frame.tobytes()))
+        count += 1
+        await asyncio.sleep(max(0.0, began + count / FPS - time.monotonic()))
+
+
+class Call:
+    """Some viewers in one room, who all see each other."""
+
+    def __init__(self, viewers: list[Viewer]) -> None:
+        self.viewers = viewers
+
+    def pairs(self) -> list[tuple[Viewer, str]]:
+        return [(one, other.identity) for one in self.viewers for other in self.viewers if one is not other]
+
+    async def goes_on(self, deadline_s: float = 20) -> None:
+        """Everybody sees everybody, from now on."""
+        now = time.monotonic()
+        missing = lambda: [f"{one.identity} sees {other}" for one, other in self.pairs() if not one.sees(other, now)]  # noqa: E731
+        await until("everybody sees everybody", missing, lambda absent: not absent, deadline_s)
+
+    def longest_gap(self, since: float, to: float) -> float:
+        return max(one.longest_gap(other, since, to) for one, other in self.pairs())
+
+    def back_after(self, since: float) -> float:
+        """Seconds from a fault until the last pair had pictures again."""
+        return max(one.back_after(other, since) or float("inf") for one, other in self.pairs())
+
+    async def messages_pass(self, topic: str) -> None:
+        """Signalling works: the first one's change of attributes reaches all others."""
+        first, *others = self.viewers
+        await first.local.set_attributes({"topic": topic})
+
+        def told() -> list[str]:
+            seen = lambda one: one.room.remote_participants.get(first.identity)  # noqa: E731
+            return [one.identity for one in others if not seen(one) or seen(one).attributes.get("topic") != topic]
+
+        await until(f"attributes {topic} reach everybody", told, lambda late: not late)

@@ -1,0 +1,64 @@
+"""Masters die: no meeting notices."""
+
+import asyncio
+import time
+
+from sala_cluster.viewer import Viewer
+
+# A picture every 33 ms, and a busy machine. The fault may add nothing to that.
+GAP_LIMIT_S = 0.1
+SIGNALLING_LIMIT_S = 1.0
+MASTERS = ["m1", "m2", "m3", "m4"]
+
+
+async def test_each_master_dies_in_turn_and_no_meeting_notices(cluster, call):
+    meeting = await call(3)
+    usual = await _usual_gap(meeting)
+    for master in MASTERS:
+        killed = time.monotonic()
+        await cluster.kill(master)
+        await meeting.messages_pass(f"without {master}")
+        back = time.monotonic() - killed
+        await meeting.goes_on()
+        gap = meeting.longest_gap(killed, time.monotonic())
+        print(f"{master} killed: signalling {back * 1000:.0f} ms, longest gap {gap * 1000:.0f} ms (usual {usual * 1000:.0f} ms)")
+        assert gap <= max(GAP_LIMIT_S, usual * 1.5)
+        assert back <= SIGNALLING_LIMIT_S
+        await cluster.whole()
+    _nobody_left(meeting)
+
+
+async def test_with_three_of_four_masters_dead_meetings_go_on_and_new_ones_begin(cluster, call, room_name):
+    meeting = await call(3)
+    usual = await _usual_gap(meeting)
+    killed = time.monotonic()
+    for master in MASTERS[:3]:
+        await cluster.kill(master)
+    await meeting.messages_pass("one master is left")
+    await meeting.goes_on()
+    gap = meeting.longest_gap(killed, time.monotonic())
+    print(f"three masters killed: longest gap {gap * 1000:.0f} ms (usual {usual * 1000:.0f} ms)")
+    assert gap <= max(GAP_LIMIT_S, usual * 1.5)
+
+    # The store has no quorum now: an existing room takes a guest, and a new room begins.
+    guest = Viewer("guest")
+    await asyncio.wait_for(guest.join(cluster.server, room_name), 10)
+    assert len(guest.room.remote_participants) == 3
+    await guest.leave()
+    await call(2, f"{room_name}-new")
+
+    await cluster.whole()
+    await meeting.goes_on()
+    await meeting.messages_pass("all masters are back")
+    _nobody_left(meeting)
+
+
+async def _usual_gap(meeting) -> float:
+    began = time.monotonic()
+    await asyncio.sleep(2)  # not to wait for something: this is the span that is measured
+    return meeting.longest_gap(began, time.monotonic())
+
+
+def _nobody_left(meeting) -> None:
+    for viewer in meeting.viewers:
+        assert not viewer.experienced("participant_disconnected"), f"{viewer.identity} saw somebody leave"

@@ -1,0 +1,82 @@
+"""The media node under a call dies, hangs or is cut off: the call goes on elsewhere, and the old node is silent."""
+
+import asyncio
+import os
+import time
+
+import numpy as np
+import pytest
+
+from conftest import needs_namespaces
+from sala_cluster.cluster import PacketCount
+
+KILLS = int(os.environ.get("SALA_E2E_KILLS", "10"))
+KILL_P50_S, KILL_P99_S = 1.5, 3.0
+SILENCE_LIMIT_S = 4.0
+# How long the old node is listened to after it has woken.
+WATCHED_S = 3.0
+
+
+async def test_a_killed_node_costs_a_second(cluster, call, room_name):
+    meeting = await call(3)
+    took = []
+    for _ in range(KILLS):
+        owner = await cluster.owner(room_name)
+        killed = time.monotonic()
+        await cluster.kill(owner)
+        await meeting.goes_on()
+        took.append(meeting.back_after(killed))
+        await cluster.owner(room_name, other_than=owner)
+        await cluster.whole()
+        await meeting.goes_on()
+    p50, p99 = np.percentile(took, [50, 99])
+    print(f"{KILLS} kills: media back p50 {p50:.2f} s, p99 {p99:.2f} s, worst {max(took):.2f} s")
+    assert p50 <= KILL_P50_S and p99 <= KILL_P99_S
+    cluster.assert_no_split()
+
+
+@pytest.mark.parametrize(
+    "fault", ["stop", pytest.param("partition", marks=needs_namespaces), pytest.param("loss", marks=needs_namespaces)]
+)
+async def test_a_silent_node_is_replaced(cluster, call, room_name, fault):
+    meeting = await call(3)
+    owner = await cluster.owner(room_name)
+    broken = time.monotonic()
+    await getattr(cluster, fault)(owner)
+    await meeting.goes_on()
+    took = meeting.back_after(broken)
+    print(f"{fault}: media back after {took:.2f} s")
+    assert took <= SILENCE_LIMIT_S
+    await cluster.owner(room_name, other_than=owner)
+    cluster.assert_no_split()
+
+
+@needs_namespaces
+@pytest.mark.parametrize("fault, mend", [("stop", "cont"), ("partition", "heal")])
+async def test_an_old_node_that_comes_back_sends_nothing(cluster, call, room_name, fault, mend):
+    meeting = await call(3)
+    owner = await cluster.owner(room_name)
+    await getattr(cluster, fault)(owner)
+    await meeting.goes_on()
+    with PacketCount(owner) as counted:
+        await getattr(cluster, mend)(owner)
+        await asyncio.sleep(WATCHED_S)
+        assert counted.packets() == 0, f"{owner} sent media after its rooms were placed elsewhere"
+    await meeting.goes_on()
+
+
+@needs_namespaces
+async def test_a_node_that_only_clients_reach_is_fenced(cluster, call, room_name):
+    """Cut off from masters and store, but not from its clients: it must stop by itself before another serves."""
+    meeting = await call(3)
+    owner = await cluster.owner(room_name)
+    broken = time.monotonic()
+    await cluster.partition(owner, "nodes")
+    await cluster.owner(room_name, other_than=owner)
+    with PacketCount(owner) as counted:
+        await meeting.goes_on()
+        took = meeting.back_after(broken)
+        print(f"cut off from nodes only: media back after {took:.2f} s")
+        assert took <= SILENCE_LIMIT_S
+        assert counted.packets() == 0, f"{owner} still sends"
+    cluster.assert_no_split()
