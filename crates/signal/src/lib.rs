@@ -16,7 +16,7 @@ mod twirp;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use config::{AdminLogin, Config, Limits, RoomPolicy};
-pub use http::{Page, Pages, router, serve};
+pub use http::{Page, Pages, Unrouted, router, serve};
 
 /// What all connections share.
 pub struct Server {

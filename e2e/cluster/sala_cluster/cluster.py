@@ -100,6 +100,7 @@ class Cluster:
     async def whole(self) -> None:
         """Every process runs, cables are whole, the store has a leader, and masters know all media nodes."""
         status = await self.status()
+        ended = []
         for host in status["masters"] + status["media"]:
             name = host["name"]
             processes = [host["sala"]] + ([host["etcd"]] if "etcd" in host else [])
@@ -108,7 +109,9 @@ class Cluster:
             if any(process["state"] == "stopped" for process in processes):
                 await self.cont(name)
             if any(process["state"] == "ended" for process in processes):
-                await self.restart(name)
+                ended.append(name)
+        # All at once: a master is not ready before most of them run.
+        await asyncio.gather(*map(self.restart, ended))
         await self.wait("the store has a quorum", lambda status: status["store_leader"], WHOLE_LIMIT_S)
         for node in (await self.status())["media"]:
             if node["state"] == "draining":
@@ -164,6 +167,7 @@ async def cluster_up(masters: int = 4, media: int = 3) -> AsyncIterator[Cluster]
         home = Path(place) / "c"
         command = [sala(), "cluster", "up", "--plain", "--dir", str(home), "--masters", str(masters), "--media", str(media)]
         command += ["--netns"] if NAMESPACES else []
+        command += os.environ.get("SALA_E2E_CLUSTER_OPTIONS", "").split()
         with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
             try:
                 await _started(process, log)

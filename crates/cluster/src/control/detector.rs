@@ -128,6 +128,8 @@ pub(super) struct Detector {
     probes: BTreeMap<NodeId, Probing>,
     reports: BTreeMap<NodeId, Report>,
     ticked: Option<Instant>,
+    /// When the view was complete first: masters that left before are not known.
+    began: Option<Instant>,
 }
 
 impl Detector {
@@ -140,6 +142,7 @@ impl Detector {
             probes: BTreeMap::new(),
             reports: BTreeMap::new(),
             ticked: None,
+            began: None,
         }
     }
 
@@ -217,7 +220,8 @@ impl Detector {
             acked: None,
             agreed: BTreeMap::new(),
             dead: false,
-            was_master: false,
+            // Perhaps.
+            was_master: true,
         });
     }
 

@@ -266,7 +266,7 @@ impl Member {
             }
             Input::Route { id, room, create } => {
                 if let Some(master) = master {
-                    master.route(t, view, contact, id, room, create, out);
+                    master.route(t, view, contact, id, (room, create), out);
                 }
             }
             Input::RouteDropped(id) => {
@@ -276,7 +276,7 @@ impl Member {
             }
             Input::Drain { id, node, deadline, by } => {
                 if let Some(master) = master {
-                    master.drain(t, view, id, node, deadline, by, out);
+                    master.drain(t, view, id, (node, deadline, by), out);
                 }
             }
             Input::CancelDrain { id, node } => {

@@ -11,4 +11,4 @@ mod mover;
 mod routes;
 
 pub use mover::{MoveError, Mover};
-pub use routes::{PreparedRooms, routes};
+pub use routes::{Prepared, routes};

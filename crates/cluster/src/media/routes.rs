@@ -2,6 +2,7 @@
 //! has proved to be a node of the cluster.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
@@ -10,7 +11,6 @@ use axum::{Json, Router};
 use net::{InstallError, RelayEnd, Shards};
 use serde::{Deserialize, Serialize};
 use sfu::{Room, RoomName, RoomSnapshot, Tail};
-use tokio::sync::mpsc;
 
 /// A snapshot of five thousand participants with their negotiations.
 const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
@@ -33,18 +33,18 @@ impl Which {
     }
 }
 
-/// Names of rooms that were imported here and wait for the cluster's agreement.
-pub type PreparedRooms = mpsc::UnboundedSender<RoomName>;
+/// Is told of a room that was imported here and waits for the cluster's agreement.
+pub type Prepared = dyn Fn(&RoomName) + Send + Sync;
 
 #[derive(Clone)]
 struct Here {
     shards: Shards,
-    prepared: PreparedRooms,
+    prepared: Arc<Prepared>,
 }
 
 /// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`. The control plane learns by `prepared` what was
 /// imported, before the source learns that it was.
-pub fn routes(shards: Shards, prepared: PreparedRooms) -> Router {
+pub fn routes(shards: Shards, prepared: Arc<Prepared>) -> Router {
     Router::new()
         .route("/internal/rooms/import", post(import))
         .route("/internal/rooms/relays", post(relays))
@@ -63,8 +63,7 @@ async fn import(
     tracing::info!(room = %name, participants = snapshot.participants(), "a room moves here");
     match here.shards.import(&name, snapshot).await {
         Ok(relay) => {
-            // Without a control plane the process is about to end.
-            let _ = here.prepared.send(name);
+            (here.prepared)(&name);
             Ok(Json(Imported { relay }))
         }
         Err(error) => {

@@ -18,6 +18,7 @@ use crate::control::{
     StoreAnswer, StoreOp, Time,
 };
 use crate::record::NodeId;
+use crate::status::{Chronicle, ClusterStatus};
 
 /// Time is let pass this often; heartbeats go every 100 ms.
 const TICK: Duration = Duration::from_millis(25);
@@ -56,6 +57,7 @@ struct Step {
     drains: HashMap<RequestId, oneshot::Sender<Result<(), DrainError>>>,
     commands: VecDeque<NodeCommand>,
     masters: Vec<(NodeId, SocketAddr)>,
+    chronicle: Chronicle,
 }
 
 impl Core {
@@ -73,6 +75,7 @@ impl Core {
             drains: HashMap::new(),
             commands: VecDeque::new(),
             masters: Vec::new(),
+            chronicle: Chronicle::new(),
         };
         Arc::new_cyclic(|this| Core {
             step: Mutex::new(step),
@@ -108,6 +111,13 @@ impl Core {
     /// Reads the member.
     pub(super) fn with<T>(&self, read: impl FnOnce(&Member) -> T) -> T {
         read(&lock(&self.step).member)
+    }
+
+    /// What this process says of the cluster, with so many rooms and events.
+    pub(super) fn report(&self, cluster: &str, rooms: usize, events: usize) -> ClusterStatus {
+        let step = lock(&self.step);
+        let time = Time { now: Instant::now(), unix_ms: unix_ms() };
+        step.chronicle.report(time, cluster, &self.me, &step.member, rooms, events)
     }
 
     /// Changes the member by other means than an input.
@@ -179,9 +189,10 @@ impl Core {
     fn run(&self, step: &mut Step, mut inputs: VecDeque<Input>) {
         while let Some(input) = inputs.pop_front() {
             let news = matches!(input, Input::Snapshot { .. } | Input::Changes { .. });
-            let unix_ms =
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-            let outputs = step.member.handle(Time { now: Instant::now(), unix_ms }, input);
+            let time = Time { now: Instant::now(), unix_ms: unix_ms() };
+            step.chronicle.before(time, step.member.view(), &input);
+            let outputs = step.member.handle(time, input);
+            step.chronicle.after(time, step.member.has_store(time.now), &outputs);
             inputs.extend(self.carry_out(step, outputs));
             if news {
                 self.follow_masters(step);
@@ -320,4 +331,8 @@ impl Core {
             self.input(Input::Changes { section, batch });
         }
     }
+}
+
+fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

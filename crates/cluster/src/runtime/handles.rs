@@ -13,6 +13,7 @@ use crate::control::{
     Admission, DrainError, DrainStatus, Input, NodeCommand, Refusal, RequestId, Route, RouteError, View,
 };
 use crate::record::{Epoch, NodeId, Role};
+use crate::status::ClusterStatus;
 
 /// How long a join waits for this node's watch to show a claim that is newer. Normally a few milliseconds.
 const ADMIT_DEADLINE: Duration = Duration::from_millis(500);
@@ -89,6 +90,11 @@ impl Master {
     /// Whether the store answers.
     pub fn has_store(&self) -> bool {
         self.core.with(|member| member.has_store(Instant::now()))
+    }
+
+    /// What operators may know: nodes, the first `rooms` rooms by name, the last `events` events. `cluster`: its id.
+    pub fn report(&self, cluster: &str, rooms: usize, events: usize) -> ClusterStatus {
+        self.core.report(cluster, rooms, events)
     }
 
     /// Begins to empty `node`; what is left after `deadline` is closed.

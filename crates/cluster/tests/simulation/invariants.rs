@@ -21,18 +21,12 @@ impl World {
                 store::Expect::Absent => self.store.get(&compare.key).is_none(),
                 store::Expect::Exists => self.store.get(&compare.key).is_some(),
             });
-            let of = |bytes: &[u8]| {
-                let record: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-                record["description"]["v"].as_u64().unwrap_or(0)
-            };
             let room = key.trim_start_matches(Section::Rooms.prefix());
-            let void = self.ended.get(room).is_some_and(|revision| held.mod_revision <= *revision);
-            if would_hold && void && of(value) == of(&held.value) {
-                // Carried on by a master that could not know.
-                self.ended.insert(room.to_owned(), self.store.revision + 1);
-            }
-            if would_hold && !void && of(value) < of(&held.value) {
-                let (old, new) = (of(&held.value), of(value));
+            let void = self.ended.get(room).is_some_and(|(revision, version)| {
+                held.mod_revision <= *revision || version_in(&held.value) <= *version
+            });
+            if would_hold && !void && version_in(value) < version_in(&held.value) {
+                let (old, new) = (version_in(&held.value), version_in(value));
                 let text = format!(
                     "{key}: description {old} overwritten by {new}: {}",
                     String::from_utf8_lossy(value)
@@ -72,6 +66,13 @@ impl World {
             member.held().map(|(room, epoch)| (room.to_owned(), epoch.clone())).collect();
         let id = self.processes[process].id.clone();
         for (room, epoch) in rooms {
+            if epoch.provisional.is_some()
+                && let Some(entry) = self.store.get(&room_key(&room))
+            {
+                // Without the store a room goes on from what the node last read: what was written since is void.
+                let void = (self.store.revision, version_in(&entry.value));
+                self.ended.insert(room.clone(), void);
+            }
             let key = (room.clone(), epoch.to_string());
             let owner = self.epochs.entry(key).or_insert((id.clone(), incarnation)).clone();
             if owner.0 != id {
@@ -97,4 +98,9 @@ impl World {
             }
         }
     }
+}
+
+fn version_in(record: &[u8]) -> u64 {
+    let record: serde_json::Value = serde_json::from_slice(record).unwrap_or_default();
+    record["description"]["v"].as_u64().unwrap_or(0)
 }

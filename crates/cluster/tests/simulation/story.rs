@@ -22,7 +22,8 @@ pub(crate) fn tell(seed: u64, verbose: bool) -> Result<(), String> {
     let faults_end = world.start + QUIET_START + FAULTS;
     world.run_until(faults_end, &mut |world| {
         fault(world);
-        let next = MS * world.rng.u32(200..2500);
+        // Some stories are calm with one fault at a time, others pile them up.
+        let next = MS * world.rng.u32(100..[700, 1500, 3000][world.seed as usize % 3]);
         world.at(next, Event::Fault);
     });
     calm(&mut world);

@@ -96,7 +96,7 @@ pub(crate) struct Process {
 }
 
 pub(crate) struct World {
-    seed: u64,
+    pub(crate) seed: u64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) start: Instant,
     pub(crate) now: Instant,
@@ -126,8 +126,8 @@ pub(crate) struct World {
     next_request: u64,
     pub(crate) routes: BTreeMap<RequestId, (usize, u32)>,
     pub(crate) done_drains: u64,
-    /// Revision at which a room's life ended: what was written before is void.
-    pub(crate) ended: BTreeMap<String, u64>,
+    /// Revision and version at which a room's life ended: what it wrote is void, even if it arrives later.
+    pub(crate) ended: BTreeMap<String, (u64, u64)>,
 }
 
 impl World {
@@ -247,15 +247,7 @@ impl World {
             Event::Prepare { from, life, room, target, version } => {
                 self.prepare(from, life, &room, &target, version)
             }
-            Event::RoomEmpty { process, life, room } if self.alive(process, life) => {
-                if !self.clients.any_in(&room, process, life)
-                    && self.processes[process].engine.rooms.remove(&room).is_some()
-                {
-                    self.note(|| format!("n{process}: room {room} ended"));
-                    self.ended.insert(room.clone(), self.store.revision);
-                    self.input(process, life, Input::RoomEnded { room });
-                }
-            }
+            Event::RoomEmpty { process, life, room } => self.room_empty(process, life, room),
             Event::Expire => {
                 let quorum = self.component().is_some();
                 if quorum && !self.had_quorum {
@@ -272,6 +264,17 @@ impl World {
                 self.at(TICK, Event::Expire);
             }
             _ => {}
+        }
+    }
+
+    fn room_empty(&mut self, process: usize, life: u32, room: String) {
+        if self.clients.any_in(&room, process, life) || !self.alive(process, life) {
+            return;
+        }
+        if let Some(version) = self.processes[process].engine.rooms.remove(&room) {
+            self.note(|| format!("{process}: room {room} ended"));
+            self.ended.insert(room.clone(), (self.store.revision, version));
+            self.input(process, life, Input::RoomEnded { room });
         }
     }
 

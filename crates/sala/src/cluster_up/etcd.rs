@@ -17,6 +17,10 @@ use super::process::{Spec, find_program};
 const HEARTBEAT_MS: u32 = 100;
 /// Silence after which members elect a new leader. On one machine nothing but a fault takes as long.
 const ELECTION_MS: u32 = 800;
+/// Cost of hashing passwords: the least there is. Ours are random and cannot be guessed, while at etcd's default a
+/// log-in takes 100 ms of a core, and all nodes log in at once when a member dies: that can keep a small machine
+/// too busy to elect a leader.
+const BCRYPT_COST: u32 = 4;
 /// What a member may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the first election may take, on a busy machine.
@@ -58,6 +62,7 @@ pub(crate) fn spec(plan: &Plan, host: &Host, home: &Home) -> anyhow::Result<Spec
     option("initial-cluster-token", format!("sala-{}", plan.id).into());
     option("heartbeat-interval", HEARTBEAT_MS.to_string().into());
     option("election-timeout", ELECTION_MS.to_string().into());
+    option("bcrypt-cost", BCRYPT_COST.to_string().into());
     option("auto-compaction-mode", "periodic".into());
     option("auto-compaction-retention", "1h".into());
     option("logger", "zap".into());

@@ -1,6 +1,7 @@
 //! What nodes and the operator's tools ask of each other over the internal port: the state of the cluster, and
 //! drains.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
@@ -10,17 +11,14 @@ use axum::{Json, Router};
 use cluster::NodeId;
 use cluster::control::DrainError;
 use cluster::runtime::Master;
+use cluster::status::{ClusterStatus, DEFAULT_ROOMS, MAX_EVENTS};
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use super::status::Journal;
-
-/// Rooms that are listed unless more are asked for.
-const DEFAULT_ROOMS: usize = 200;
 
 #[derive(Deserialize)]
 struct Which {
     rooms: Option<usize>,
+    events: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -33,20 +31,21 @@ struct Drain {
 #[derive(Clone)]
 struct Here {
     master: Master,
-    journal: Journal,
+    cluster: Arc<str>,
 }
 
 /// On masters: `GET /internal/status`, `POST` and `DELETE /internal/drain/{node}`, `GET /internal/ready`.
-pub(super) fn routes(master: Master, journal: Journal) -> Router {
+pub(super) fn routes(master: Master, cluster: String) -> Router {
     Router::new()
         .route("/internal/status", get(status))
         .route("/internal/ready", get(ready))
         .route("/internal/drain/{node}", post(drain).delete(cancel))
-        .with_state(Here { master, journal })
+        .with_state(Here { master, cluster: cluster.into() })
 }
 
-async fn status(State(here): State<Here>, Query(which): Query<Which>) -> Json<Value> {
-    Json(here.journal.status(which.rooms.unwrap_or(DEFAULT_ROOMS)))
+async fn status(State(here): State<Here>, Query(which): Query<Which>) -> Json<ClusterStatus> {
+    let (rooms, events) = (which.rooms.unwrap_or(DEFAULT_ROOMS), which.events.unwrap_or(MAX_EVENTS));
+    Json(here.master.report(&here.cluster, rooms, events))
 }
 
 async fn ready(State(here): State<Here>) -> StatusCode {

@@ -21,7 +21,7 @@ use net::Shards;
 use sfu::{Room, RoomEvent, RoomName};
 use store::{Store, Txn};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use webhook::Webhooks;
 
 use crate::config::Config;
@@ -54,16 +54,11 @@ pub(super) fn start(parts: Parts<'_>) -> anyhow::Result<(Media, Router)> {
     let Parts { config, secrets, shards, id, node, store, client } = parts;
     let server = signal::Server::new(signal_config(config, secrets), shards.clone(), web::pages());
     let gate = Gate { node: node.clone(), shards: shards.clone() };
-    let (prepared, mut was_prepared) = mpsc::unbounded_channel::<RoomName>();
+    let told = node.clone();
+    let prepared = Arc::new(move |room: &RoomName| told.room_prepared(room.as_str()));
     let router = signal::router(Arc::new(server))
         .layer(from_fn_with_state(gate, admit))
         .merge(routes(shards.clone(), prepared));
-    let told = node.clone();
-    tokio::spawn(async move {
-        while let Some(room) = was_prepared.recv().await {
-            told.room_prepared(room.as_str());
-        }
-    });
     tokio::spawn(report(shards.clone(), node.clone()));
     let mover = Arc::new(Mover::new(shards.clone(), client.clone()));
     let (drained, was_drained) = watch::channel(false);
@@ -257,14 +252,17 @@ async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
         Ok(trusted) => trusted,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    if let Some(claim) = &trusted.room {
-        match gate.node.admit(&claim.name, &claim.epoch).await {
+    match &trusted.room {
+        None => {
+            request.extensions_mut().insert(signal::Unrouted);
+        }
+        Some(claim) => match gate.node.admit(&claim.name, &claim.epoch).await {
             Ok((_, Some(description))) => {
                 restore(&gate.shards, &claim.name.as_str().into(), description).await;
             }
             Ok((_, None)) => {}
             Err(error) => return (StatusCode::MISDIRECTED_REQUEST, error.to_string()).into_response(),
-        }
+        },
     }
     request.extensions_mut().insert(ConnectInfo(trusted.client));
     next.run(request).await

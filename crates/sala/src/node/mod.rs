@@ -5,7 +5,6 @@
 
 mod internal;
 mod media;
-mod status;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +29,9 @@ use crate::server::{Secrets, wait_for_stop};
 /// Calls to the store. Nothing that a client waits for depends on one that is slower.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How often a renewed certificate is looked for.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
+
 /// Runs a node until SIGTERM or SIGINT.
 #[tokio::main]
 pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Secrets) -> anyhow::Result<()> {
@@ -43,7 +45,9 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     )?;
     let tls = NodeTls::new(ca, &settings.id, &node, vec![address.ip()], SystemTime::now())?;
     tokio::spawn(tls.clone().keep_fresh());
-    let store: Arc<dyn Store> = Arc::new(EtcdStore::new(etcd(&settings, &tls)?)?);
+    let store = EtcdStore::new(etcd(&settings, &tls)?)?;
+    tokio::spawn(renew_store_certificate(store.clone(), tls.clone()));
+    let store: Arc<dyn Store> = Arc::new(store);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on cluster.internal_address {address}; is the address of this machine and the port free?")
     })?;
@@ -66,8 +70,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     let (stop, stopped) = watch::channel(false);
     let mut router = axum::Router::new();
     if let Some(master) = runtime.master() {
-        let journal = status::Journal::start(settings.id.clone(), node.clone(), master.clone());
-        router = router.merge(internal::routes(master, journal));
+        router = router.merge(internal::routes(master, settings.id.clone()));
     }
     let mut media = None;
     if let Some(here) = runtime.node() {
@@ -124,6 +127,25 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
 async fn until(mut stopped: watch::Receiver<bool>) {
     // The sender's end is the end, too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Shows etcd the node's certificate of the moment: the first one lives a day.
+async fn renew_store_certificate(store: EtcdStore, tls: Arc<NodeTls>) {
+    let mut shown = tls.leaf().not_after;
+    let mut tick = tokio::time::interval(CERTIFICATE_CHECK);
+    loop {
+        tick.tick().await;
+        let leaf = tls.leaf();
+        if leaf.not_after != shown {
+            shown = leaf.not_after;
+            let certificate = leaf.certificate_pem.as_bytes().to_vec();
+            if let Err(error) =
+                store.set_client_certificate(certificate, leaf.key_pem.reveal().as_bytes().to_vec())
+            {
+                tracing::warn!(%error, "the store keeps the former certificate of this node");
+            }
+        }
+    }
 }
 
 /// Keeps the figures of the engine's load fresh.

@@ -94,11 +94,13 @@ impl Room {
                 last_offer_at: None,
             }
         };
-        let returning = self.expected.take(&params.identity);
-        let new_sid = ids::participant_sid(&mut self.rng);
+        // SDKs take who comes back by a full reconnect for somebody new, and so do we: the former stay ends.
+        if let Some(before) = self.expected.take(&params.identity) {
+            self.end_former_stay(before);
+        }
         let mut participant = Participant {
             key,
-            sid: returning.as_ref().map_or(new_sid, |before| before.sid.as_str().into()),
+            sid: ids::participant_sid(&mut self.rng),
             identity: params.identity.clone(),
             name: params.name.clone(),
             metadata: params.metadata.clone(),
@@ -110,10 +112,10 @@ impl Room {
             ice_servers: params.ice_servers.clone(),
             state: State::Joining,
             joined_at: now,
-            joined_at_ms: returning.as_ref().map_or(self.clock.unix_ms(now), |before| before.joined_at_ms),
-            version: returning.as_ref().map_or(0, |before| before.info.version + 1),
+            joined_at_ms: self.clock.unix_ms(now),
+            version: 0,
             signal: Signal::Connected(session),
-            announced_active: returning.as_ref().is_some_and(|before| before.announced),
+            announced_active: false,
             publisher,
             topology,
             last_offer_id: 0,
@@ -147,9 +149,6 @@ impl Room {
         self.by_identity.insert(params.identity, key);
         let dependent = participant.is_dependent();
         self.participants.insert(key, participant);
-        if let Some(before) = returning {
-            self.end_former_tracks(before);
-        }
         if !dependent {
             self.life = Life::Open;
         }

@@ -1,5 +1,6 @@
 //! After a node's death: the room starts again elsewhere from the little that the store keeps of it, and the
-//! observers (webhooks) are told a story without holes. Who comes back has never left; who does not, leaves.
+//! observers (webhooks) are told a story without holes: every stay that began on the dead node ends, when its
+//! participant joins anew or does not come back in time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::{Life, Room};
 use crate::api::*;
 use crate::snapshot::{ParticipantDescription, RoomDescription};
 
-/// Who does not come back within this time has left: all tries of an SDK (livekit.md §1.6) take less.
+/// Who does not come back within this time has left for good: all tries of an SDK (livekit.md §1.6) take less.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Participants that a description names. A store keeps small values; those beyond are not expected back,
@@ -61,8 +62,7 @@ impl Describe {
 }
 
 impl Room {
-    /// Starts a room again that another node served until it died. Its participants are expected to join;
-    /// they keep their sids.
+    /// Starts a room again that another node served until it died. Its participants are expected to join.
     pub fn restore(
         config: Arc<EngineConfig>,
         identity: Arc<DtlsIdentity>,
@@ -159,14 +159,7 @@ impl Room {
             return;
         }
         for (_, before) in std::mem::take(&mut self.expected.participants) {
-            let announced = before.announced;
-            let mut info = before.info.clone();
-            self.end_former_tracks(before);
-            info.state = State::Disconnected as i32;
-            info.disconnect_reason = proto::DisconnectReason::ConnectionTimeout as i32;
-            if announced {
-                self.event(RoomEvent::ParticipantLeft(info));
-            }
+            self.end_former_stay(before);
         }
         if let Life::Empty { since, .. } = &mut self.life {
             *since = now;
@@ -174,10 +167,17 @@ impl Room {
         self.description_changed(now);
     }
 
-    /// The tracks that a participant had before the node died are gone: it publishes anew.
-    pub(super) fn end_former_tracks(&mut self, before: ParticipantDescription) {
+    /// What a participant was before the node died is over: its tracks, and its stay.
+    pub(super) fn end_former_stay(&mut self, before: ParticipantDescription) {
         for track in before.tracks {
             self.event(RoomEvent::TrackUnpublished(before.info.clone(), track));
+        }
+        if before.announced {
+            self.event(RoomEvent::ParticipantLeft(proto::ParticipantInfo {
+                state: State::Disconnected as i32,
+                disconnect_reason: proto::DisconnectReason::ServerShutdown as i32,
+                ..before.info
+            }));
         }
     }
 }

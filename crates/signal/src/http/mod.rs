@@ -8,5 +8,5 @@ mod serve;
 pub use pages::{Page, Pages};
 pub use serve::serve;
 
-pub use routes::router;
+pub use routes::{Unrouted, router};
 pub(crate) use serve::ConnectionGuard;

@@ -24,6 +24,11 @@ use crate::query::Query;
 use crate::session::{self, TokenState};
 use crate::{Server, meeting, twirp};
 
+/// Extension of a request that a cluster's gateway could not route by its room, as its token was not accepted
+/// there. It may be refused here, with the usual words, but never join a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Unrouted;
+
 /// The first signal message must come from the room within this time, or the client gets a 500.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -150,6 +155,10 @@ async fn connect(mut request: RtcRequest, endpoint: Endpoint) -> Response<Body> 
         Err(rejection) => return rejection.into_response(),
     };
 
+    if request.head.extensions.get::<Unrouted>().is_some() {
+        return (StatusCode::MISDIRECTED_REQUEST, "the room was not looked up; connect again")
+            .into_response();
+    }
     let Connect { room, may_create, room_options, claims, expires_at, params } = checked;
     let server = request.server;
     let mut session = match server.shards.join(&room, room_options, may_create, params).await {

@@ -16,6 +16,9 @@ impl Detector {
     pub(in crate::control) fn tick(&mut self, now: Instant, view: &View, has_store: bool) -> Vec<Verdict> {
         let stopped = self.ticked.is_some_and(|last| now > last + STOPPED_AFTER);
         self.ticked = Some(now);
+        if view.is_complete() {
+            self.began.get_or_insert(now);
+        }
         if stopped {
             for peer in self.peers.values_mut() {
                 peer.heard = now;
@@ -82,10 +85,11 @@ impl Detector {
                         })
                 });
             let is_media = view.node(id).is_some_and(|entry| entry.record.roles.contains(&Role::Media));
-            condemn.push((id.clone(), refused, silent_to_all, is_media));
+            let is_master = self.probes.get(id).is_some_and(|probe| probe.is_master);
+            condemn.push((id.clone(), refused, silent_to_all, is_media, is_master));
         }
-        for (id, refused, silent_to_all, is_media) in condemn {
-            let promised = storeless && self.all_promised(now, &id, &masters);
+        for (id, refused, silent_to_all, is_media, is_master) in condemn {
+            let promised = storeless && self.all_promised(now, &id);
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.dead |= refused || promised;
             if peer.dead && !peer.announced {
@@ -93,7 +97,8 @@ impl Detector {
                 peer.condemned.get_or_insert(now);
                 verdicts.push(Verdict::Dead { node: id.clone(), incarnation: peer.incarnation });
             }
-            if storeless && silent_to_all && is_media {
+            // A silent master might confirm itself.
+            if storeless && silent_to_all && is_media && !is_master {
                 peer.condemned.get_or_insert(now);
             }
             // Masters keep their leases: that theirs ends by itself is what tells that they stopped confirming.
@@ -110,17 +115,25 @@ impl Detector {
         report.report.sights.iter().find(|sight| sight_of(sight, node, incarnation))
     }
 
-    /// Whether all masters have promised not to confirm `id`, long enough ago. A master that is silent blocks.
-    pub(super) fn all_promised(&self, now: Instant, id: &NodeId, masters: &[NodeId]) -> bool {
+    /// Whether all masters have promised not to confirm `id`, long enough ago. One that is silent blocks, and so
+    /// does one that is configured and was never seen.
+    fn all_promised(&self, now: Instant, id: &NodeId) -> bool {
         let Some(peer) = self.peers.get(id) else { return false };
         let Some(condemned) = peer.condemned else { return false };
         let mut last = peer.acked.unwrap_or(condemned);
-        for master in masters.iter().filter(|master| *master != id) {
+        let mut known = 1;
+        for (master, probe) in
+            self.probes.iter().filter(|(other, probe)| probe.is_master && **other != self.me)
+        {
+            known += 1;
             match peer.promises.get(master) {
                 Some(acked) => last = last.max(*acked),
-                None if self.probes.get(master).is_some_and(|probe| self.is_refused(now, probe)) => {}
+                None if self.is_refused(now, probe) => {}
                 None => return false,
             }
+        }
+        if known < self.masters {
+            return false;
         }
         // The lease may have been renewed by a store that only the node reached.
         let lease = condemned + LEASE_FENCE_AFTER;
@@ -135,7 +148,7 @@ impl Detector {
             .departed
             .iter()
             .filter(|(id, gone)| {
-                gone.was_master && !self.probes.get(*id).is_some_and(|probe| probe.refusals >= REFUSALS)
+                gone.was_master && self.probes.get(*id).is_none_or(|probe| probe.refusals < REFUSALS)
             })
             .map(|(id, gone)| (id.clone(), gone.seen + STORE_GRACE))
             .collect();
@@ -149,7 +162,8 @@ impl Detector {
                 dead.push(id.clone());
                 continue;
             }
-            let mut until = gone.seen + LEASE_FENCE_AFTER;
+            let Some(began) = self.began else { continue };
+            let mut until = (gone.seen + LEASE_FENCE_AFTER).max(began + STORE_GRACE + FENCE_AFTER);
             if let Some(acked) = gone.acked {
                 until = until.max(acked + FENCE_AFTER);
             }

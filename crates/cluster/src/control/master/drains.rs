@@ -19,9 +19,7 @@ impl Controller {
         t: Time,
         view: &View,
         id: RequestId,
-        node: NodeId,
-        deadline: Duration,
-        by: String,
+        (node, deadline, by): (NodeId, Duration, String),
         out: &mut Outbox,
     ) {
         if view.node(&node).is_none() {

@@ -22,8 +22,7 @@ impl Controller {
         view: &View,
         contact: Contact,
         id: RequestId,
-        room: String,
-        create: bool,
+        (room, create): (String, bool),
         out: &mut Outbox,
     ) {
         if self.waiting.len() >= MAX_WAITING_ROUTES {
