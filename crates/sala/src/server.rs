@@ -12,11 +12,13 @@ use net::{Fence, MediaAddress, NetConfig, NetError, Shards};
 use sfu::{EngineConfig, RoomOptions};
 use signal::{AdminLogin, RoomPolicy, Server};
 use socket2::{Domain, Socket, Type};
+use store::{EmbeddedOptions, EmbeddedStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal as unix_signal};
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config, TurnProtocol};
+use crate::webhooks::{self, Telling};
 use crate::{log, web};
 
 /// What clients are told the server is. SDKs switch behaviour by these (livekit.md §0): the version is the
@@ -73,6 +75,7 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
     let shards = Shards::start(net_config(&config, Arc::new(Fence::open()), false)?)
         .map_err(|error| explain_net(error, &config))?;
     tracing::info!(port = config.port, media = ?shards.candidates(), "server runs");
+    let webhooks = start_webhooks(&config, &secrets, &shards)?;
     let server = Arc::new(Server::new(signal_config(&config, &secrets), shards.clone(), web::pages()));
     ready();
     let shutdown = async {
@@ -81,10 +84,34 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
         shards.shutdown().await;
     };
     signal::serve(server, listeners, shutdown).await;
+    if let Some(webhooks) = webhooks {
+        webhooks.stop().await;
+    }
     Ok(())
 }
 
-pub(crate) async fn wait_for_stop() {
+/// A server that stands alone keeps what is to be delivered in a file of its own.
+fn start_webhooks(config: &Config, secrets: &Secrets, shards: &Shards) -> anyhow::Result<Option<Telling>> {
+    if config.webhook.urls.is_empty() {
+        return Ok(None);
+    }
+    let directory = &config.data_dir;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the data directory {}; set data_dir", directory.display()))?;
+    let store = EmbeddedStore::open(directory.join("sala.redb"), EmbeddedOptions::default())?;
+    webhooks::start(config, secrets, shards, Arc::new(store), "sala")
+}
+
+/// How the process is asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// SIGTERM: a node of a cluster first moves its rooms away.
+    Orderly,
+    /// SIGINT: at once.
+    Now,
+}
+
+pub(crate) async fn wait_for_stop() -> Stop {
     let terminated = async {
         match unix_signal(SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,
@@ -92,8 +119,8 @@ pub(crate) async fn wait_for_stop() {
         }
     };
     tokio::select! {
-        _ = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => Stop::Orderly,
+        _ = tokio::signal::ctrl_c() => Stop::Now,
     }
 }
 

@@ -1,24 +1,54 @@
 //! What happens in rooms, told to the application: from the engine's events to the webhooks' outbox.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use livekit_protocol as proto;
 use net::Shards;
 use sfu::{RoomEvent, RoomName};
 use store::Store;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
 use webhook::{WebhookConfig, Webhooks};
 
 use crate::config::Config;
 use crate::server::Secrets;
 
-/// Starts the webhooks, if there are any to call.
+/// Webhooks that are due get this long when the process stops. What is left is delivered by another node, or
+/// after the next start.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// The last events of rooms that end with the process get this long to be stored.
+const LAST_EVENTS: Duration = Duration::from_millis(100);
+
+/// Running webhooks, and the task that feeds them.
+pub(crate) struct Telling {
+    webhooks: Arc<Webhooks>,
+    task: JoinHandle<()>,
+}
+
+impl Telling {
+    /// Ends after a short while. The rooms have ended before.
+    pub(crate) async fn stop(self) {
+        tokio::time::sleep(LAST_EVENTS).await;
+        self.task.abort();
+        // It was aborted: that is what it says.
+        let _ = self.task.await;
+        if let Some(webhooks) = Arc::into_inner(self.webhooks) {
+            webhooks.shutdown(SHUTDOWN).await;
+        }
+    }
+}
+
+/// Starts the webhooks of what happens from now on, if there are any to call.
 pub(crate) fn start(
     config: &Config,
     secrets: &Secrets,
+    shards: &Shards,
     store: Arc<dyn Store>,
     node: &str,
-) -> anyhow::Result<Option<Webhooks>> {
+) -> anyhow::Result<Option<Telling>> {
     if config.webhook.urls.is_empty() {
         return Ok(None);
     }
@@ -30,12 +60,12 @@ pub(crate) fn start(
         },
     };
     let webhooks = WebhookConfig::new(config.webhook.urls.clone(), key, secret.clone());
-    Ok(Some(Webhooks::start(webhooks, store, node)?))
+    let webhooks = Arc::new(Webhooks::start(webhooks, store, node)?);
+    let task = tokio::spawn(tell(shards.clone(), shards.subscribe_events(), webhooks.clone()));
+    Ok(Some(Telling { webhooks, task }))
 }
 
-/// Tells what happens from now on, until the shards end.
-pub(crate) async fn tell(shards: Shards, webhooks: Arc<Webhooks>) {
-    let mut events = shards.subscribe_events();
+async fn tell(shards: Shards, mut events: Receiver<(RoomName, RoomEvent)>, webhooks: Arc<Webhooks>) {
     loop {
         match events.recv().await {
             Ok((room, event)) => {

@@ -17,7 +17,7 @@ pub enum Message {
 }
 
 /// Longest frame: a heartbeat that lists [`crate::control::MAX_REPORTED_ROOMS`] rooms with long names.
-pub const MAX_FRAME_BYTES: usize = 2 * 1024 * 1024;
+pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// A frame that is none of ours.
 #[derive(Debug, thiserror::Error)]

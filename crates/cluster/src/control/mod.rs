@@ -35,5 +35,6 @@ pub use registration::{LEASE_TTL, RENEW_EVERY};
 pub use route::{Route, RouteError};
 pub use view::{Change, NodeEntry, RoomView, View, drain_key, node_key, room_head, room_key};
 
-/// Rooms that a heartbeat lists at most as not settled: those claimed while the store was away.
-pub const MAX_REPORTED_ROOMS: usize = 4096;
+/// Rooms that a heartbeat lists at most as not settled: those claimed while the store was away. With the longest
+/// names they still fit into a frame.
+pub const MAX_REPORTED_ROOMS: usize = 2048;

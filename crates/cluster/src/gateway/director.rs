@@ -48,6 +48,11 @@ pub trait Director: Send + Sync + 'static {
         self.media_nodes().into_iter().next()
     }
 
+    /// Whether this master can do its work: what a balancer's health check asks.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// Whether the cluster holds the node for dead now.
     fn is_dead(&self, node: &NodeId) -> bool;
 

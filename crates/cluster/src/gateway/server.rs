@@ -158,7 +158,10 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     if request.uri().path() == "/healthz" && matches!(*request.method(), Method::GET | Method::HEAD) {
-        return "OK".into_response();
+        return match shared.director.is_ready() {
+            true => "OK".into_response(),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "this master is not ready").into_response(),
+        };
     }
     // It would make a tunnel to wherever.
     if request.method() == Method::CONNECT {

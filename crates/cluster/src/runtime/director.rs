@@ -30,6 +30,10 @@ impl Director for Master {
         nodes.into_iter().map(|(node_id, address)| MediaNode { node_id, address }).collect()
     }
 
+    fn is_ready(&self) -> bool {
+        Master::is_ready(self)
+    }
+
     fn is_dead(&self, node: &NodeId) -> bool {
         Master::is_dead(self, node)
     }

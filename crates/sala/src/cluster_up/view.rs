@@ -101,7 +101,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
         store(snapshot),
     ]);
     frame.render_widget(left, area);
-    frame.render_widget(Line::from(format!("{} ", snapshot.url)).fg(ACCENT).right_aligned(), area);
+    // Coloured as a span: a line's style would colour the whole row.
+    let url = Span::from(format!("{} ", snapshot.url)).fg(ACCENT);
+    frame.render_widget(Line::from(url).right_aligned(), area);
 }
 
 fn count(n: usize, what: &str) -> String {

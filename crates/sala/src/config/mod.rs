@@ -25,6 +25,8 @@ pub(crate) struct Config {
     /// A file with `key: secret` lines, readable by its owner only.
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) region: String,
+    /// Where a server that stands alone keeps what must outlive it.
+    pub(crate) data_dir: PathBuf,
     pub(crate) rtc: Rtc,
     pub(crate) room: Room,
     pub(crate) limit: Limit,
@@ -54,6 +56,7 @@ impl Default for Config {
             keys: KeyPairs::default(),
             key_file: None,
             region: String::new(),
+            data_dir: "sala-data".into(),
             rtc: Rtc::default(),
             room: Room::default(),
             limit: Limit::default(),

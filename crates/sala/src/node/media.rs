@@ -22,14 +22,11 @@ use sfu::{Room, RoomEvent, RoomName};
 use store::{Store, Txn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use webhook::Webhooks;
 
 use crate::config::Config;
 use crate::server::{Secrets, signal_config, wait_for_stop};
+use crate::webhooks::Telling;
 use crate::{web, webhooks};
-
-/// Webhooks that are due get this long when the node stops; another node delivers the rest.
-const WEBHOOK_SHUTDOWN: Duration = Duration::from_secs(2);
 
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
@@ -46,7 +43,7 @@ pub(super) struct Media {
     id: NodeId,
     store: Arc<dyn Store>,
     drained: watch::Receiver<bool>,
-    webhooks: Option<Arc<Webhooks>>,
+    webhooks: Option<Telling>,
 }
 
 /// Starts the tasks; returns the routes of the internal port.
@@ -64,16 +61,13 @@ pub(super) fn start(parts: Parts<'_>) -> anyhow::Result<(Media, Router)> {
     let (drained, was_drained) = watch::channel(false);
     let orders = Orders { shards: shards.clone(), node: node.clone(), mover, drained };
     tokio::spawn(orders.carry_out());
-    let hooks = webhooks::start(config, secrets, store.clone(), &id.0)?.map(Arc::new);
-    if let Some(hooks) = &hooks {
-        tokio::spawn(webhooks::tell(shards.clone(), hooks.clone()));
-    }
+    let webhooks = webhooks::start(config, secrets, shards, store.clone(), &id.0)?;
     let media = Media {
         shards: shards.clone(),
         id: id.clone(),
         store: store.clone(),
         drained: was_drained,
-        webhooks: hooks,
+        webhooks,
     };
     Ok((media, router))
 }
@@ -106,7 +100,7 @@ impl Media {
         tokio::select! {
             _ = drained.wait_for(|drained| *drained) => tracing::info!("this node is empty"),
             () = tokio::time::sleep(deadline) => tracing::warn!("not everything has moved within the deadline"),
-            () = wait_for_stop() => tracing::warn!("not waiting for the rest to move"),
+            _ = wait_for_stop() => tracing::warn!("not waiting for the rest to move"),
         }
         // Clients that are between the nodes still come by this one.
         self.wait_for_bridges(deadline).await;
@@ -125,8 +119,8 @@ impl Media {
 
     pub(super) async fn stop(self) {
         self.shards.shutdown().await;
-        if let Some(webhooks) = self.webhooks.and_then(Arc::into_inner) {
-            webhooks.shutdown(WEBHOOK_SHUTDOWN).await;
+        if let Some(webhooks) = self.webhooks {
+            webhooks.stop().await;
         }
     }
 }

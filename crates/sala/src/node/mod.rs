@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, cluster as settings};
 use crate::log;
-use crate::server::{Secrets, wait_for_stop};
+use crate::server::{Secrets, Stop, wait_for_stop};
 
 /// Calls to the store. Nothing that a client waits for depends on one that is slower.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
@@ -101,14 +101,14 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     };
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");
 
-    tokio::select! {
-        () = wait_for_stop() => {}
+    let stopped_by = tokio::select! {
+        stop = wait_for_stop() => stop,
         reason = runtime.failed() => {
             stop.send_replace(true);
             bail!(reason);
         }
-    }
-    if let Some(media) = &media {
+    };
+    if let Some(media) = media.as_ref().filter(|_| stopped_by == Stop::Orderly) {
         media.drain(settings.drain_deadline).await;
     }
     tracing::info!("stopping");
