@@ -61,7 +61,8 @@ pub struct Client {
     offer_outstanding: bool,
     offer_again: bool,
     offer_id: u32,
-    resuming: bool,
+    /// What the last Leave asked for.
+    leave: Option<i32>,
     /// By server SSRC.
     pub received: HashMap<u32, Received>,
     /// What the server must never do.
@@ -123,7 +124,7 @@ impl Client {
             offer_outstanding: false,
             offer_again: false,
             offer_id: 0,
-            resuming: false,
+            leave: None,
             received: HashMap::new(),
             violations: Vec::new(),
             messages: Vec::new(),
@@ -265,14 +266,15 @@ impl Client {
         self.ask(Ask::TrackSetting(settings));
     }
 
-    /// Whether the server wants the client to connect again and go on.
-    pub fn told_to_resume(&self) -> bool {
-        self.resuming
+    /// Whether an SDK connects again and goes on when it loses its socket now: it was told to, or the socket broke
+    /// without a word (`abrupt`).
+    pub fn resumes(&self, abrupt: bool) -> bool {
+        self.leave.map_or(abrupt, |action| action == proto::leave_request::Action::Resume as i32)
     }
 
     /// A new signalling connection is on its way.
     pub fn resume(&mut self, _now: Instant) {
-        self.resuming = false;
+        self.leave = None;
         self.offer_outstanding = false;
         self.offer_again = false;
         self.asks.clear();
@@ -299,7 +301,7 @@ impl Client {
                 }
             }
             Told::Leave(leave) => {
-                self.resuming = leave.action == proto::leave_request::Action::Resume as i32;
+                self.leave = Some(leave.action);
             }
             Told::Reconnect(_) => self.resumed(now),
             Told::Answer(answer) => {

@@ -311,9 +311,8 @@ impl World {
                                 member.client.told(self.now, message);
                             }
                         }
-                        SessionOutput::Close | SessionOutput::Abort if member.client.told_to_resume() => {
-                            self.resume(index);
-                        }
+                        SessionOutput::Close if member.client.resumes(false) => self.resume(index),
+                        SessionOutput::Abort if member.client.resumes(true) => self.resume(index),
                         SessionOutput::Close | SessionOutput::Abort => member.closed = true,
                         SessionOutput::RefreshToken(_) => {}
                     }

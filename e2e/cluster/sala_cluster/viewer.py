@@ -1,6 +1,8 @@
 """A stock SDK participant that notes when each picture of each other participant arrives."""
 
 import asyncio
+import contextlib
+import itertools
 import time
 from collections import defaultdict
 
@@ -11,6 +13,8 @@ from sala_e2e.member import Member
 from sala_e2e.waiting import until
 
 WIDTH, HEIGHT, FPS = 160, 96, 30
+# Between two tries to tell something while servers die.
+TELL_INTERVAL_S = 0.1
 
 
 class Viewer(Member):
@@ -68,6 +72,11 @@ class Viewer(Member):
             watching.cancel()
 
 
+async def _patiently(change) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(change, TELL_INTERVAL_S)
+
+
 async def _play(source: rtc.VideoSource) -> None:
     frame = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
     began, count = time.monotonic(), 0
@@ -101,12 +110,21 @@ class Call:
         return max(one.back_after(other, since) or float("inf") for one, other in self.pairs())
 
     async def messages_pass(self, topic: str) -> None:
-        """Signalling works: the first one's change of attributes reaches all others."""
+        """Signalling works: a change of the first one's attributes reaches all others. It is told again and again: what
+        was written to a server in the moment of its death is lost, as with any server."""
         first, *others = self.viewers
-        await first.local.set_attributes({"topic": topic})
 
         def told() -> list[str]:
             seen = lambda one: one.room.remote_participants.get(first.identity)  # noqa: E731
             return [one.identity for one in others if not seen(one) or seen(one).attributes.get("topic") != topic]
 
-        await until(f"attributes {topic} reach everybody", told, lambda late: not late)
+        telling = asyncio.create_task(self._tell(topic))
+        try:
+            await until(f"attributes {topic} reach everybody", told, lambda late: not late)
+        finally:
+            telling.cancel()
+
+    async def _tell(self, topic: str) -> None:
+        for attempt in itertools.count():
+            change = self.viewers[0].local.set_attributes({"topic": topic, "attempt": str(attempt)})
+            await asyncio.gather(asyncio.sleep(TELL_INTERVAL_S), _patiently(change))

@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -79,6 +79,8 @@ pub(crate) struct Processes {
     exits: mpsc::Sender<Exit>,
     runs: u64,
     setpriv: bool,
+    /// Killed a moment ago.
+    killed: Vec<Pid>,
 }
 
 /// Ends that wait for the main loop. There are at most 34 processes.
@@ -89,7 +91,7 @@ impl Processes {
     pub(crate) fn new() -> (Processes, mpsc::Receiver<Exit>) {
         let (exits, receiver) = mpsc::channel(EXIT_QUEUE);
         let setpriv = find_program("setpriv").is_some();
-        (Processes { all: HashMap::new(), exits, runs: 0, setpriv }, receiver)
+        (Processes { all: HashMap::new(), exits, runs: 0, setpriv, killed: Vec::new() }, receiver)
     }
 
     /// Starts one.
@@ -176,10 +178,25 @@ impl Processes {
         match signal {
             Signal::STOP => process.state = State::Stopped,
             Signal::CONT => process.state = State::Running,
-            Signal::KILL | Signal::TERM | Signal::INT => process.expected = true,
+            Signal::KILL => {
+                (process.expected, process.state) = (true, State::Ended);
+                process.end = format!("signal {}", Signal::KILL.as_raw());
+                self.killed.push(process.pid);
+            }
+            Signal::TERM | Signal::INT => process.expected = true,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Waits until the kernel has taken apart what was killed: a matter of milliseconds.
+    pub(crate) async fn killed_are_gone(&mut self) {
+        let wait = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        for pid in std::mem::take(&mut self.killed) {
+            while matches!(waitid(WaitId::Pid(pid), wait), Ok(None)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     }
 
     /// State, process id, and time since the start.

@@ -205,7 +205,12 @@ impl Up {
         Ok(match request {
             Request::Status => Step::Status,
             Request::Down => bail!("only the main loop ends the cluster"),
-            Request::Kill { target } => Step::Done(self.signal(&target, Signal::KILL, "killed")?),
+            Request::Kill { target } => {
+                let done = self.signal(&target, Signal::KILL, "killed")?;
+                // So that a restart that follows at once finds its ports free.
+                self.processes.killed_are_gone().await;
+                Step::Done(done)
+            }
             Request::Stop { target } => {
                 Step::Done(self.signal(&target, Signal::STOP, "stopped (SIGSTOP)")?)
             }

@@ -1,7 +1,7 @@
 //! Moving to another node while the meeting goes on.
 //!
 //! The order of things: [`Room::export`] here; [`Room::import`] there; when the cluster has agreed,
-//! [`Room::release`] here tells every client to resume, which leads it there. Until a client has gone its
+//! [`Room::release`] here cuts every client's signalling, so that it resumes, which leads it there. Until a client has gone its
 //! media flows on here. What clients say meanwhile comes out as [`RoomEvent::Tail`] and is told to the
 //! successor with [`Room::tail`]. If nothing comes of it, [`Room::stay`] takes the export back.
 
@@ -12,9 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use livekit_protocol as proto;
 use prost::Message as _;
-use proto::DisconnectReason;
 use proto::data_packet::Kind;
-use proto::leave_request::Action;
 use proto::participant_info::State;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
@@ -22,7 +20,7 @@ use rtc::negotiate::SdpError;
 use rtc::transport::DtlsIdentity;
 use rtc::{Path, Peer, PeerRole};
 
-use super::join::{TOKEN_REFRESH, leave};
+use super::join::TOKEN_REFRESH;
 use super::{Life, Room};
 use crate::api::*;
 use crate::dynacast::Dynacast;
@@ -184,7 +182,8 @@ impl Room {
         }
     }
 
-    /// Another node has the room now: every client is told to resume, which leads it there.
+    /// Another node has the room now: every client loses its socket and resumes, which leads it there. A Leave would
+    /// ask for the same, but the Rust SDK takes the two for two faults and connects anew.
     pub fn release(&mut self, now: Instant) {
         let until = now + LINGER;
         self.moving = Some(Moving { until: Some(until) });
@@ -192,8 +191,7 @@ impl Room {
         let mut sessions: Vec<_> = std::mem::take(&mut self.sessions).into_keys().collect();
         sessions.sort_unstable();
         for session in sessions {
-            self.send_session(session, leave(DisconnectReason::Migration, Action::Resume));
-            self.output(RoomOutput::Session(session, SessionOutput::Close));
+            self.output(RoomOutput::Session(session, SessionOutput::Abort));
         }
     }
 
