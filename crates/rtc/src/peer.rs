@@ -124,6 +124,8 @@ pub struct Peer {
     handed_over: bool,
     /// The client speaks with that process now.
     gone: bool,
+    /// Until then nothing is heard of the client.
+    deaf_until: Option<Instant>,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
     connected: bool,
     data: Option<DataChannels>,
@@ -163,6 +165,7 @@ impl Peer {
             dtls_remote: None,
             handed_over: false,
             gone: false,
+            deaf_until: None,
             srtp: None,
             connected: false,
             data: None,
@@ -179,6 +182,11 @@ impl Peer {
             due: Some(now),
             config,
         }
+    }
+
+    /// Takes no STUN before `until`, so that the connection does not come up sooner.
+    pub fn connect_after(&mut self, until: Instant) {
+        self.deaf_until = Some(until);
     }
 
     /// What STUN from the client must carry in front.
@@ -339,7 +347,7 @@ impl Peer {
     }
 
     fn handle_stun(&mut self, now: Instant, path: &Path, datagram: &[u8]) {
-        if self.gone {
+        if self.gone || self.deaf_until.is_some_and(|until| now < until) {
             return;
         }
         let Ok(message) = StunMessage::parse(datagram) else { return };

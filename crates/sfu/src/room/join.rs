@@ -28,6 +28,11 @@ pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tokens are refreshed this often, and whenever claims change.
 pub(super) const TOKEN_REFRESH: Duration = Duration::from_secs(300);
 
+/// `livekit-client` takes 2 s for a full reconnect. When its connection comes up before its tracks are published
+/// again it declares itself reconnected sooner, and then swallows all events of others until those 2 s are over
+/// (seen with 2.23: who rejoins meanwhile is never shown). So after a node's death it connects this late.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(1500);
+
 /// Faults that a client asked for to test its own resume logic (livekit.md §2.13).
 #[derive(Default, Debug, Clone, Copy)]
 pub(crate) struct ResumeFaults {
@@ -76,6 +81,12 @@ impl Room {
     fn admit(&mut self, now: Instant, params: JoinParams) {
         let key = ParticipantKey(self.next_key());
         let session = params.session;
+        // SDKs take who comes back by a full reconnect for somebody new, and so do we: the former stay ends.
+        let before = self.expected.take(&params.identity);
+        let connect_after = (before.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
+        if let Some(before) = before {
+            self.end_former_stay(before);
+        }
         let publisher = self.open_transport(now, key, Target::Publisher, PeerRole::Answerer);
         let topology = if params.single_peer_connection {
             Topology::Single {
@@ -94,10 +105,6 @@ impl Room {
                 last_offer_at: None,
             }
         };
-        // SDKs take who comes back by a full reconnect for somebody new, and so do we: the former stay ends.
-        if let Some(before) = self.expected.take(&params.identity) {
-            self.end_former_stay(before);
-        }
         let mut participant = Participant {
             key,
             sid: ids::participant_sid(&mut self.rng),
@@ -138,6 +145,9 @@ impl Room {
             arrival: None,
             told_quality: Vec::new(),
         };
+        if let Some(at) = connect_after {
+            participant.transports().for_each(|(_, transport)| transport.peer.connect_after(at));
+        }
         if participant.subscriber_primary() {
             let channels = &mut participant.downlink().peer;
             channels.offer_data_channels();
@@ -434,4 +444,9 @@ pub(super) fn leave(reason: DisconnectReason, action: Action) -> Message {
         action: action as i32,
         regions: None,
     })
+}
+
+/// Whether the client is `livekit-client`, in a browser or beneath React Native.
+fn is_javascript(client: &proto::ClientInfo) -> bool {
+    matches!(client.sdk(), proto::client_info::Sdk::Js | proto::client_info::Sdk::ReactNative)
 }
