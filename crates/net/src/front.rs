@@ -167,7 +167,7 @@ impl Shards {
     /// where its former node is to bridge them to.
     pub async fn import(&self, room: &RoomName, snapshot: RoomSnapshot) -> Result<SocketAddr, InstallError> {
         let name = room.clone();
-        self.install(room, move |birth| {
+        self.install(room, false, move |birth| {
             Room::import(birth.config, birth.identity, name, snapshot, birth.now, birth.wall, birth.seed)
         })
         .await
@@ -176,7 +176,7 @@ impl Shards {
     /// Starts a room again whose node has died: see [`Room::restore`].
     pub async fn restore(&self, room: &RoomName, description: RoomDescription) -> Result<(), InstallError> {
         let name = room.clone();
-        self.install(room, move |birth| {
+        self.install(room, true, move |birth| {
             let Birth { config, identity, now, wall, seed } = birth;
             Ok(Room::restore(config, identity, name, description, now, wall, seed))
         })
@@ -202,11 +202,12 @@ impl Shards {
     async fn install(
         &self,
         room: &RoomName,
+        anew: bool,
         make: impl FnOnce(Birth) -> Result<Room, SdpError> + Send + 'static,
     ) -> Result<SocketAddr, InstallError> {
         let shard = self.inner.directory.find(room).unwrap_or_else(|| self.inner.directory.least_loaded());
         let (reply, answer) = oneshot::channel();
-        let command = Command::Install { room: room.clone(), make: Box::new(make), reply };
+        let command = Command::Install { room: room.clone(), anew, make: Box::new(make), reply };
         self.inner.mailboxes[shard].send(command).await;
         answer.await.unwrap_or(Err(InstallError::ShuttingDown))
     }

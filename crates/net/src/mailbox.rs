@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// A room that was served elsewhere until now.
     Install {
         room: RoomName,
+        /// From its description, rather than as it was.
+        anew: bool,
         make: RoomMaker,
         reply: oneshot::Sender<Result<SocketAddr, InstallError>>,
     },

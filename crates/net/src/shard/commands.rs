@@ -52,8 +52,8 @@ impl Core {
                     self.with_room(now, key, |room| run(room, now));
                 }
             }
-            Command::Install { room, make, reply } => {
-                let installed = self.install(now, &room, make);
+            Command::Install { room, anew, make, reply } => {
+                let installed = self.install(now, &room, anew, make);
                 let _ = reply.send(installed);
             }
             Command::OpenRelays { room, target, reply } => {
@@ -119,6 +119,7 @@ impl Core {
         name: &RoomName,
         options: RoomOptions,
     ) -> Result<RoomKey, usize> {
+        self.drop_departed(now, name);
         if let Some(key) = self.rooms.find(name) {
             return Ok(key);
         }
@@ -131,13 +132,27 @@ impl Core {
         Ok(key)
     }
 
-    /// Takes in a room that another node served.
+    /// A room that has left this node, and that is to begin here again, because its new node has died: nobody can
+    /// be bridged there any more.
+    fn drop_departed(&mut self, now: Instant, name: &RoomName) {
+        if let Some(key) = self.rooms.find(name)
+            && self.rooms.get_mut(key).is_some_and(|slot| slot.room.has_left())
+        {
+            self.with_room(now, key, Room::abandon);
+        }
+    }
+
+    /// Takes in a room that another node served, `anew` from its description or as it was.
     fn install(
         &mut self,
         now: Instant,
         name: &RoomName,
+        anew: bool,
         make: RoomMaker,
     ) -> Result<SocketAddr, InstallError> {
+        if anew {
+            self.drop_departed(now, name);
+        }
         if let Some(old) = self.rooms.find(name) {
             let lingers = self.rooms.get_mut(old).is_some_and(|slot| slot.room.is_moving());
             return Err(if lingers { InstallError::Lingers } else { InstallError::Exists });

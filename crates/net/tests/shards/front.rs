@@ -119,6 +119,22 @@ async fn a_room_that_has_ended_makes_way_for_a_new_one_of_its_name() {
     shards.shutdown().await;
 }
 
+/// The room moved to another node, that node died a moment later, and the room is this one's again.
+#[tokio::test]
+async fn a_room_that_comes_back_does_not_wait_for_what_it_left_behind() {
+    let shards = shards(1);
+    let room = "r".into();
+    let _former = join(&shards, "r", "a").await;
+    let description = shards.with_room(&room, |room, _| room.describe()).await.unwrap();
+    let snapshot = shards.with_room(&room, |room, now| room.export(now)).await.unwrap();
+    shards.with_room(&room, |room, now| room.release(now)).await.unwrap();
+    let lingers = shards.import(&room, snapshot).await;
+    assert_eq!(lingers, Err(net::InstallError::Lingers), "clients may still come by the bridges");
+    shards.restore(&room, description).await.unwrap();
+    let _back = join(&shards, "r", "a").await;
+    shards.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_fault_in_one_room_ends_that_room_alone() {
     let shards = shards(1);

@@ -251,6 +251,11 @@ impl Room {
         self.moving.is_some()
     }
 
+    /// Whether another node has taken the room over, and what is here only waits for the last clients to go.
+    pub fn has_left(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| moving.until.is_some())
+    }
+
     /// Ends what is left of a room that has moved, without a word: nobody has left it.
     pub(super) fn check_moving(&mut self, now: Instant) {
         let Some(until) = self.moving.as_ref().and_then(|moving| moving.until) else { return };
