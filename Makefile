@@ -28,9 +28,9 @@ cluster: build .tools/packages-cluster
 build: web/dist/index.html
 	cargo build --release --locked --package sala
 
-## test: the whole suite: Rust, page, browsers, Python
+## test: the whole suite: Rust, page, browsers, Python, cluster
 .PHONY: test
-test: test-rust test-web test-browser test-python
+test: test-rust test-web test-browser test-python test-cluster
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
@@ -54,8 +54,14 @@ test-python: build e2e/python/.venv/.installed
 
 ## test-cluster: a cluster of real processes whose nodes die, hang, and are cut off (as root: on a network that can be cut)
 .PHONY: test-cluster
-test-cluster: build .tools/packages-cluster e2e/python/.venv/.installed e2e/browser/node_modules/.installed
+test-cluster: build .tools/packages-cluster .tools/packages-etcd e2e/python/.venv/.installed e2e/browser/node_modules/.installed
 	cd e2e/cluster && SALA_BIN=$(CURDIR)/$(SALA) ../python/.venv/bin/pytest
+
+## cluster-figures: the same for longer, held to the times that README and docs promise (on an idle machine; half an hour)
+.PHONY: cluster-figures
+cluster-figures: export SALA_E2E_FIGURES := 1
+cluster-figures:
+	$(MAKE) test-cluster
 
 ## lint: formatting, clippy, licences, types
 .PHONY: lint

@@ -45,6 +45,8 @@ for (const mode of MODES) {
         await movedFrom(cast.room, node);
         await callGoesOn(alice, bob);
         await nobodyLeft();
+        // The SDK takes 2 s to call its resume done, and takes a node that dies meanwhile for a slow one.
+        await Promise.all([alice.experiences("reconnected"), bob.experiences("reconnected")]);
         assert.deepEqual([(await alice.does.me()).sid, (await bob.does.me()).sid], sids, "both keep their sids");
         await ask({ command: "drain_cancel", node });
       });

@@ -6,17 +6,20 @@ import os
 import pytest
 
 from sala_cluster.cluster import Cluster
+from sala_cluster.limits import FIGURES
 from sala_e2e.server import REPOSITORY
 
 LIMIT_S = 900
+
+only_for_figures = pytest.mark.skipif(not FIGURES, reason="took long enough against one server")
 
 
 @pytest.mark.parametrize(
     "words, place",
     [
         (["npm", "run", "--silent", "cluster"], "e2e/browser"),
-        (["npm", "run", "--silent", "run"], "e2e/browser"),
-        ([".venv/bin/pytest", "-q"], "e2e/python"),
+        pytest.param(["npm", "run", "--silent", "run"], "e2e/browser", marks=only_for_figures),
+        pytest.param([".venv/bin/pytest", "-q"], "e2e/python", marks=only_for_figures),
     ],
     ids=["browsers-and-deaths", "browser-suite", "python-suite"],
 )

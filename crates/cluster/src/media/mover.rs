@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use net::Shards;
 use serde::Serialize;
-use sfu::{RoomEvent, RoomName, RoomSnapshot, Tail};
+use sfu::{Room, RoomEvent, RoomName, RoomSnapshot, Tail};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::routes::Imported;
@@ -33,6 +34,9 @@ pub enum MoveError {
     Refused { node: NodeId, status: StatusCode, text: String },
 }
 
+/// What clients say while the target imports their room is kept up to this many; an import takes milliseconds.
+const MAX_KEPT_TAILS: usize = 4_096;
+
 /// Where a room's clients speak to now.
 #[derive(Clone)]
 struct Destination {
@@ -40,12 +44,24 @@ struct Destination {
     address: SocketAddr,
 }
 
+/// Longer than any client lingers at a room that has left (20 s).
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// A room on its way.
+struct Journey {
+    /// Tells this journey from the room's next.
+    number: u64,
+    destination: Destination,
+    /// What clients said since the export, as long as the target has no room to tell it to.
+    kept: Option<Vec<Tail>>,
+}
+
 /// Moves rooms of this node to others.
 pub struct Mover {
     shards: Shards,
     client: InternalClient,
-    /// Rooms under way, and those that still linger here. Bounded by the rooms of the node.
-    moving: Arc<Mutex<HashMap<RoomName, Destination>>>,
+    /// Rooms under way, and those that left lately. Bounded by the rooms of the node.
+    moving: Arc<Mutex<HashMap<RoomName, Journey>>>,
 }
 
 impl Mover {
@@ -69,14 +85,19 @@ impl Mover {
         node: &NodeId,
         address: SocketAddr,
     ) -> Result<(), MoveError> {
-        let exported = self
-            .shards
-            .with_room(room, |room, now| (!room.is_moving()).then(|| room.export(now)))
-            .await
-            .flatten();
-        let Some(snapshot) = exported else { return Err(MoveError::NotHere) };
         let destination = Destination { node: node.clone(), address };
-        self.moving().insert(room.clone(), destination.clone());
+        let (moving, name) = (self.moving.clone(), room.clone());
+        let journey =
+            Journey { number: fastrand::u64(..), destination: destination.clone(), kept: Some(Vec::new()) };
+        let export = move |room: &mut Room, now| {
+            (!room.is_moving()).then(|| {
+                // Before anybody can say a word to the exported room.
+                lock(&moving).insert(name, journey);
+                room.export(now)
+            })
+        };
+        let exported = self.shards.with_room(room, export).await.flatten();
+        let Some(snapshot) = exported else { return Err(MoveError::NotHere) };
         let prepared = self.hand_over(room, &destination, &snapshot).await;
         if prepared.is_err() {
             self.abort(room).await;
@@ -94,28 +115,47 @@ impl Mover {
         let imported: Imported = serde_json::from_slice(&answer).map_err(MoveError::Snapshot)?;
         let ends = self.shards.open_relays(room, imported.relay).await;
         self.post(destination, "relays", room, &ends).await?;
+        while let Some(tails) = self.take_kept(room) {
+            for tail in tails {
+                self.post(destination, "tail", room, &tail).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// What clients have said since the last call; `None` from when on it is told as it comes.
+    fn take_kept(&self, room: &RoomName) -> Option<Vec<Tail>> {
+        let mut moving = lock(&self.moving);
+        let kept = &mut moving.get_mut(room)?.kept;
+        match kept.as_mut()? {
+            tails if tails.is_empty() => *kept = None,
+            tails => return Some(std::mem::take(tails)),
+        }
+        None
     }
 
     /// The cluster has agreed: the clients go to the room's new node.
     pub async fn complete(&self, room: &RoomName) {
         self.shards.with_room(room, |room, now| room.release(now)).await;
+        let (moving, room) = (self.moving.clone(), room.clone());
+        let departed = lock(&moving).get(&room).map(|journey| journey.number);
+        tokio::spawn(async move {
+            tokio::time::sleep(REMEMBERED).await;
+            lock(&moving).retain(|name, journey| *name != room || Some(journey.number) != departed);
+        });
     }
 
     /// The room stays here. If the target cannot be told it gives the room up by itself: no client comes.
     pub async fn abort(&self, room: &RoomName) {
-        let destination = self.moving().remove(room);
-        if let Some(destination) = destination
-            && let Err(error) = self.post(&destination, "abandon", room, &()).await
-        {
+        let Some(Journey { destination, kept, .. }) = lock(&self.moving).remove(room) else { return };
+        if let Err(error) = self.post(&destination, "abandon", room, &()).await {
             tracing::debug!(%room, %error, "the target was not told that the room stays");
         }
-        self.shards.with_room(room, |room, now| room.stay(now)).await;
-    }
-
-    /// The room has ended here: nothing more comes from its clients.
-    pub fn forget(&self, room: &RoomName) {
-        self.moving().remove(room);
+        let stay = |room: &mut Room, now| {
+            room.stay(now);
+            kept.into_iter().flatten().for_each(|tail| room.tail(now, tail));
+        };
+        self.shards.with_room(room, stay).await;
     }
 
     async fn post(
@@ -128,10 +168,6 @@ impl Mover {
         post(&self.client, to, what, room, body).await
     }
 
-    fn moving(&self) -> std::sync::MutexGuard<'_, HashMap<RoomName, Destination>> {
-        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sends on, in order, what clients say to rooms that have been exported.
     fn send_tails(&self) {
         let mut events = self.shards.subscribe_events();
@@ -139,7 +175,7 @@ impl Mover {
         tokio::spawn(async move {
             loop {
                 match events.recv().await {
-                    Ok((room, RoomEvent::Tail(tail))) => send_tail(&client, &moving, &room, &tail).await,
+                    Ok((room, RoomEvent::Tail(tail))) => send_tail(&client, &moving, &room, tail).await,
                     Ok(_) => {}
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!(missed, "some of what clients said while their room moved is lost");
@@ -151,15 +187,30 @@ impl Mover {
     }
 }
 
+fn lock(moving: &Mutex<HashMap<RoomName, Journey>>) -> MutexGuard<'_, HashMap<RoomName, Journey>> {
+    moving.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells the room's new node, or keeps it until that has the room.
 async fn send_tail(
     client: &InternalClient,
-    moving: &Mutex<HashMap<RoomName, Destination>>,
+    moving: &Mutex<HashMap<RoomName, Journey>>,
     room: &RoomName,
-    tail: &Tail,
+    tail: Tail,
 ) {
-    let destination = moving.lock().unwrap_or_else(PoisonError::into_inner).get(room).cloned();
-    let Some(destination) = destination else { return };
-    if let Err(error) = post(client, &destination, "tail", room, tail).await {
+    let destination = {
+        let mut moving = lock(moving);
+        let Some(journey) = moving.get_mut(room) else { return };
+        match &mut journey.kept {
+            None => journey.destination.clone(),
+            Some(kept) if kept.len() < MAX_KEPT_TAILS => return kept.push(tail),
+            Some(_) => {
+                tracing::warn!(%room, "what a client said while its room moved is lost: too much was said");
+                return;
+            }
+        }
+    };
+    if let Err(error) = post(client, &destination, "tail", room, &tail).await {
         tracing::warn!(%room, %error, "what a client said while its room moved is lost");
     }
 }

@@ -81,8 +81,13 @@ async fn relays(State(here): State<Here>, Query(which): Query<Which>, Json(ends)
     here.shards.admit_relays(&which.name(), ends).await;
 }
 
-async fn tail(State(here): State<Here>, Query(which): Query<Which>, Json(tail): Json<Tail>) {
-    here.shards.with_room(&which.name(), |room, now| room.tail(now, tail)).await;
+async fn tail(
+    State(here): State<Here>,
+    Query(which): Query<Which>,
+    Json(tail): Json<Tail>,
+) -> Result<(), (StatusCode, &'static str)> {
+    let told = here.shards.with_room(&which.name(), |room, now| room.tail(now, tail)).await;
+    told.ok_or((StatusCode::NOT_FOUND, "the room is not here"))
 }
 
 /// The room stays where it was.

@@ -190,11 +190,14 @@ impl Processes {
     }
 
     /// Waits until the kernel has taken apart what was killed: a matter of milliseconds.
-    pub(crate) async fn killed_are_gone(&mut self) {
+    pub(crate) fn killed_are_gone(&mut self) -> impl Future<Output = ()> + use<> {
         let wait = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        for pid in std::mem::take(&mut self.killed) {
-            while matches!(waitid(WaitId::Pid(pid), wait), Ok(None)) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+        let killed = std::mem::take(&mut self.killed);
+        async move {
+            for pid in killed {
+                while matches!(waitid(WaitId::Pid(pid), wait), Ok(None)) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
             }
         }
     }

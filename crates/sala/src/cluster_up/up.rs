@@ -208,8 +208,11 @@ impl Up {
             Request::Kill { target } => {
                 let done = self.signal(&target, Signal::KILL, "killed")?;
                 // So that a restart that follows at once finds its ports free.
-                self.processes.killed_are_gone().await;
-                Step::Done(done)
+                let gone = self.processes.killed_are_gone();
+                Step::later(async move {
+                    gone.await;
+                    Ok(done)
+                })
             }
             Request::Stop { target } => {
                 Step::Done(self.signal(&target, Signal::STOP, "stopped (SIGSTOP)")?)
