@@ -83,7 +83,8 @@ impl Room {
         let session = params.session;
         // SDKs take who comes back by a full reconnect for somebody new, and so do we: the former stay ends.
         let before = self.expected.take(&params.identity);
-        let connect_after = (before.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
+        let connect_after =
+            (before.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
         if let Some(before) = before {
             self.end_former_stay(before);
         }
