@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cluster_up::ClusterCommand;
+use crate::load_test::LoadTestArgs;
 
 #[derive(Parser)]
 #[command(
@@ -56,6 +57,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
+    /// Fill a running server with synthetic callers, and tell what they experienced
+    #[command(after_help = "Examples:\n  \
+        sala load-test --rooms 10 --publishers 3 --subscribers 5\n  \
+        sala load-test --rooms 50 --publishers 1 --subscribers 2 --no-video --duration 2m --json\n\n\
+        What the figures mean: docs/load-test.md")]
+    LoadTest(Box<LoadTestArgs>),
     /// Make API keys
     Keys {
         #[command(subcommand)]

@@ -5,6 +5,7 @@ mod cli;
 mod cluster_up;
 mod config;
 mod dev;
+mod load_test;
 mod log;
 mod node;
 mod server;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Token { command: TokenCommand::Create(args) } => token::create(*args),
         Command::Room { command } => admin::run(command),
         Command::Cluster { command } => cluster_up::run(command),
+        Command::LoadTest(args) => load_test::run(*args),
         Command::Keys { command: KeysCommand::Generate } => {
             let (key, secret) = auth::random_key_pair();
             println!("{key}: {}", secret.reveal());
