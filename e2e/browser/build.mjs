@@ -10,10 +10,14 @@ await build({
   sourcemap: "inline",
 });
 
-const suites = { "tests/suite.ts": "build/suite.js", "cluster/suite.ts": "build/cluster.js" };
-for (const [suite, outfile] of Object.entries(suites)) {
+const programs = {
+  "tests/suite.ts": "build/suite.js",
+  "cluster/suite.ts": "build/cluster.js",
+  "cluster/guests.ts": "build/guests.js",
+};
+for (const [program, outfile] of Object.entries(programs)) {
   await build({
-    entryPoints: [suite],
+    entryPoints: [program],
     outfile,
     bundle: true,
     platform: "node",

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sala_cluster.cluster import NAMESPACES, cluster_up
+from sala_cluster.guests import Guests
 from sala_cluster.viewer import Call, Viewer
 
 _rooms = itertools.count(1)
@@ -49,6 +50,22 @@ async def call(cluster, room_name):
     yield begin
     for viewer in viewers:
         await viewer.leave()
+
+
+@pytest.fixture
+async def mixed_call(cluster, call, room_name):
+    """`await mixed_call()`: four Python members and two browsers in one room."""
+    joined = []
+
+    async def begin() -> tuple[Call, Guests]:
+        meeting = await call(4)
+        guests = await Guests.join(cluster, room_name, others=4)
+        joined.append(guests)
+        return meeting, guests
+
+    yield begin
+    for guests in joined:
+        await guests.leave()
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -35,6 +35,13 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// A process that is no more: a node that has been started again lives on under the same id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Death {
+    pub node: NodeId,
+    pub incarnation: u64,
+}
+
 /// Which serving of a room this is: of two, the greater counts. A room that was placed while the store had no
 /// quorum carries the node in its epoch, so that no two nodes ever share one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -361,7 +361,9 @@ impl Peer {
             self.paths.push(*path);
             self.event(PeerEvent::PathValidated(*path));
         }
-        if self.path.is_none() {
+        // Who nominates waits for its own check to be answered: the other side takes nothing from a way that it has not
+        // checked, and a first flight of DTLS that is lost costs a second.
+        if self.path.is_none() && !self.config.controlling {
             self.path = Some(*path);
         }
     }
@@ -441,7 +443,7 @@ impl Peer {
         self.service_probe(now, out);
         self.due = [
             self.ice.poll_timeout(),
-            self.dtls.as_ref().filter(|_| !self.dtls_waits()).and_then(DtlsSession::poll_timeout),
+            self.dtls.as_ref().and_then(DtlsSession::poll_timeout),
             self.data.as_ref().and_then(DataChannels::poll_timeout),
             self.receiver.poll_timeout(),
             self.twcc.next_timeout(),
@@ -487,16 +489,7 @@ impl Peer {
         }
     }
 
-    /// Who begins the handshake waits for ICE: the other side takes nothing from a way that it has not checked, and a
-    /// first flight that is lost costs a second. Who answers knows its way by then.
-    fn dtls_waits(&self) -> bool {
-        self.dtls_active && !self.connected && !self.ice_connected
-    }
-
     fn service_dtls(&mut self, now: Instant, out: &mut dyn Egress) {
-        if self.dtls_waits() {
-            return;
-        }
         let (Some(dtls), Some(path)) = (&mut self.dtls, self.path) else { return };
         let before = dtls.state();
         loop {

@@ -118,7 +118,9 @@ impl Pair {
     }
 
     fn has_validated(&self, path: &Path) -> bool {
-        self.server_events.iter().any(|event| matches!(event, PeerEvent::PathValidated(known) if known == path))
+        self.server_events
+            .iter()
+            .any(|event| matches!(event, PeerEvent::PathValidated(known) if known == path))
     }
 }
 

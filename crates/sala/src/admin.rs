@@ -135,7 +135,7 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 /// Prints aligned columns.
-fn print_rows(header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+pub(crate) fn print_rows(header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let mut table = vec![header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     table.extend(rows);
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

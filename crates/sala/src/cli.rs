@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cluster_up::ClusterCommand;
 use crate::load_test::LoadTestArgs;
+use crate::operator::{DrainArgs, NodesArgs, UpgradePlanArgs};
 
 #[derive(Parser)]
 #[command(
@@ -57,6 +58,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
+    /// Show the nodes of a cluster
+    #[command(after_help = "Examples:\n  \
+        sala nodes                          on any machine of the cluster\n  \
+        sala nodes --config m1.yaml --json")]
+    Nodes(NodesArgs),
+    /// Empty a media node: its rooms move to others while people talk
+    #[command(after_help = "Examples, on any machine of the cluster:\n  \
+        sala drain media-2                  and wait until it is empty\n  \
+        sala drain media-2 --deadline 5m --no-wait\n  \
+        sala drain media-2 --status\n  \
+        sala drain media-2 --cancel\n\n\
+        `systemctl stop sala` drains, too, and then stops the node.")]
+    Drain(DrainArgs),
+    /// Say in which order to upgrade the nodes of a cluster, and what speaks against it now
+    #[command(after_help = "Example, with the new binary on any machine of the cluster:\n  \
+        sala upgrade-plan")]
+    UpgradePlan(UpgradePlanArgs),
     /// Fill a running server with synthetic callers, and tell what they experienced
     #[command(after_help = "Examples:\n  \
         sala load-test --rooms 10 --publishers 3 --subscribers 5\n  \

@@ -8,6 +8,7 @@ mod dev;
 mod load_test;
 mod log;
 mod node;
+mod operator;
 mod server;
 mod token;
 mod web;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         Command::Token { command: TokenCommand::Create(args) } => token::create(*args),
         Command::Room { command } => admin::run(command),
         Command::Cluster { command } => cluster_up::run(command),
+        Command::Nodes(args) => operator::nodes(args),
+        Command::Drain(args) => operator::drain(args),
+        Command::UpgradePlan(args) => operator::upgrade_plan(args),
         Command::LoadTest(args) => load_test::run(*args),
         Command::Keys { command: KeysCommand::Generate } => {
             let (key, secret) = auth::random_key_pair();

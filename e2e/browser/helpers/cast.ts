@@ -27,12 +27,14 @@ export function modeOptions(mode: Mode): RoomOptions {
 let scenes = 0;
 
 export class Cast {
-  readonly room = `e2e-${process.pid}-${++scenes}`;
   readonly #members = new Map<string, Member>();
   readonly #entrances = new Map<string, Entrance>();
   readonly #props: Array<{ close(): void }> = [];
 
-  constructor(readonly options: RoomOptions = {}) {}
+  constructor(
+    readonly options: RoomOptions = {},
+    readonly room = `e2e-${process.pid}-${++scenes}`,
+  ) {}
 
   member(identity: string): Member {
     const member = this.#members.get(identity);

@@ -159,6 +159,10 @@ export class PageParticipant {
     return this.#stage.picture(identity, source as Track.Source);
   }
 
+  longestGap(identity: string, since_ms: number, to_ms: number): number {
+    return this.#stage.longestGap(identity, since_ms, to_ms);
+  }
+
   sound(identity: string): Promise<Sound | null> {
     return this.#stage.sound(identity);
   }

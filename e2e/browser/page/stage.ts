@@ -25,6 +25,8 @@ const FFT_SIZE = 4096;
 
 export class Stage {
   readonly #seats = new Map<RemoteTrack, HTMLMediaElement>();
+  /** When each picture of a participant's camera was shown, in milliseconds of Unix time. */
+  readonly #shown = new Map<string, number[]>();
   readonly #analysers = new Map<RemoteTrack, AnalyserNode>();
   readonly #canvas = new OffscreenCanvas(GRID.columns, GRID.rows);
   #audio: AudioContext | undefined;
@@ -37,6 +39,28 @@ export class Stage {
     element.style.height = "180px";
     document.body.append(element);
     this.#seats.set(track, element);
+    if (element instanceof HTMLVideoElement && track.source === Track.Source.Camera) this.#note(track, element);
+  }
+
+  /** The longest time without a new picture of `identity` in a span of Unix time, its ends included. */
+  longestGap(identity: string, since_ms: number, to_ms: number): number {
+    const within = (this.#shown.get(identity) ?? []).filter((at) => at >= since_ms && at <= to_ms);
+    const times = [since_ms, ...within, to_ms];
+    return Math.max(...times.slice(1).map((at, index) => at - times[index]!));
+  }
+
+  #note(track: RemoteTrack, element: HTMLVideoElement): void {
+    const identity = [...this.room.remoteParticipants.values()].find((person) =>
+      [...person.trackPublications.values()].some((publication) => publication.track === track),
+    )?.identity;
+    if (identity === undefined) return;
+    const shown = this.#shown.get(identity) ?? [];
+    this.#shown.set(identity, shown);
+    const next = (at: number) => {
+      shown.push(performance.timeOrigin + at);
+      if (this.#seats.has(track)) element.requestVideoFrameCallback(next);
+    };
+    element.requestVideoFrameCallback(next);
   }
 
   hide(track: RemoteTrack): void {

@@ -7,12 +7,14 @@ import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sala_e2e.server import REPOSITORY, Server
 from sala_e2e.waiting import until
+
+from .webhooks import Receiver
 
 
 def _can_cut() -> bool:
@@ -36,12 +38,17 @@ def sala() -> str:
     return binary
 
 
+class NotDraining(RuntimeError):
+    pass
+
+
 @dataclass
 class Cluster:
     """Speaks to the control socket, as `sala cluster …` does, but without a process for each command: so that the
     moment of a fault is known well."""
 
     home: Path
+    webhooks: Receiver
     server: Server = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +74,9 @@ class Cluster:
     async def cont(self, target: str) -> None:
         await self.command("cont", target=target)
 
+    async def term(self, target: str) -> None:
+        await self.command("term", target=target)
+
     async def restart(self, target: str) -> None:
         await self.command("restart", target=target)
 
@@ -83,7 +93,10 @@ class Cluster:
         await self.command("drain", node=node, deadline_ms=int(deadline_s * 1000))
 
     async def drain_cancel(self, node: str) -> None:
-        await self.command("drain_cancel", node=node)
+        try:
+            await self.command("drain_cancel", node=node)
+        except RuntimeError as error:
+            raise NotDraining(node) if "is not draining" in str(error) else error from error
 
     async def status(self) -> dict:
         return (await self.command("status"))["status"]
@@ -122,7 +135,9 @@ class Cluster:
         await self.wait("the store has a quorum", lambda status: status["store_leader"], WHOLE_LIMIT_S)
         for node in (await self.status())["media"]:
             if node["state"] == "draining":
-                await self.drain_cancel(node["name"])
+                # It may have ended by itself meanwhile.
+                with suppress(NotDraining):
+                    await self.drain_cancel(node["name"])
         await self.wait(
             "the cluster is whole",
             lambda status: status["store_quorum"]
@@ -174,17 +189,21 @@ async def cluster_up(masters: int = 4, media: int = 3) -> AsyncIterator[Cluster]
         home = Path(place) / "c"
         command = [sala(), "cluster", "up", "--plain", "--dir", str(home), "--masters", str(masters), "--media", str(media)]
         command += ["--netns"] if NAMESPACES else []
+        webhooks = Receiver()
+        # Of this machine, as the nodes see it: the bridge between their namespaces, or loopback.
+        command += ["--webhook", f"http://{'10.77.0.1' if NAMESPACES else '127.0.0.1'}:{webhooks.port}/"]
         command += os.environ.get("SALA_E2E_CLUSTER_OPTIONS", "").split()
         with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
             try:
                 await _started(process, log)
-                yield Cluster(home)
+                yield Cluster(home, webhooks)
             finally:
                 process.terminate()
                 try:
                     process.wait(STOP_LIMIT_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                webhooks.close()
                 _keep_logs(home, cache / "nodes")
 
 

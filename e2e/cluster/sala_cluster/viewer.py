@@ -102,6 +102,15 @@ class Call:
         missing = lambda: [f"{one.identity} sees {other}" for one, other in self.pairs() if not one.sees(other, now)]  # noqa: E731
         await until("everybody sees everybody", missing, lambda absent: not absent, deadline_s)
 
+    async def settled(self, deadline_s: float = 20) -> None:
+        """No SDK is in the middle of a resume. One that loses its server again meanwhile begins anew, whatever the server."""
+
+        def busy() -> list[str]:
+            count = lambda one, event: sum(name == event for name, _ in one.events)  # noqa: E731
+            return [one.identity for one in self.viewers if count(one, "reconnecting") > count(one, "reconnected")]
+
+        await until("all have resumed", busy, lambda still: not still, deadline_s)
+
     def longest_gap(self, since: float, to: float) -> float:
         return max(one.longest_gap(other, since, to) for one, other in self.pairs())
 

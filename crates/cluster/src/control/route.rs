@@ -9,6 +9,8 @@ use crate::record::{Epoch, NodeId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pub node: NodeId,
+    /// Of the node's process.
+    pub incarnation: u64,
     /// Internal address of the node.
     pub address: SocketAddr,
     pub epoch: Epoch,

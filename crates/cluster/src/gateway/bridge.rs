@@ -63,7 +63,7 @@ async fn carry(
             return;
         }
     }
-    let death = death_of(&node.node_id, &mut deaths, &*shared.director);
+    let death = death_of(&node, &mut deaths, &*shared.director);
     tokio::select! {
         _ = copy_bidirectional_with_sizes(&mut stream, &mut upstream, BUFFER_BYTES, BUFFER_BYTES) => {}
         () = death => tracing::info!(%client, node = %node.node_id, "a bridged connection ends with its node"),

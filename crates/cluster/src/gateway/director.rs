@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::{Epoch, NodeId};
+use crate::{Death, Epoch, NodeId};
 
 /// A media node that is alive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MediaNode {
     pub node_id: NodeId,
+    /// Of its process.
+    pub incarnation: u64,
     /// Its internal port.
     pub address: SocketAddr,
 }
@@ -57,20 +59,20 @@ pub trait Director: Send + Sync + 'static {
     fn is_dead(&self, node: &NodeId) -> bool;
 
     /// Each death as it is decided, after the rooms have been re-placed.
-    fn deaths(&self) -> broadcast::Receiver<NodeId>;
+    fn deaths(&self) -> broadcast::Receiver<Death>;
 }
 
-/// Completes when the cluster decides that `node` is dead.
+/// Completes when the cluster decides that this process of the node is dead.
 pub(super) async fn death_of(
-    node: &NodeId,
-    deaths: &mut broadcast::Receiver<NodeId>,
+    node: &MediaNode,
+    deaths: &mut broadcast::Receiver<Death>,
     director: &dyn Director,
 ) {
     loop {
         match deaths.recv().await {
-            Ok(died) if died == *node => return,
+            Ok(died) if died.node == node.node_id && died.incarnation == node.incarnation => return,
             Ok(_) => {}
-            Err(RecvError::Lagged(_)) if director.is_dead(node) => return,
+            Err(RecvError::Lagged(_)) if director.is_dead(&node.node_id) => return,
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }

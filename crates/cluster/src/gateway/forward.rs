@@ -145,7 +145,7 @@ impl Outgoing {
         let request = self.build(&shared.config.node_id, room);
         let sent = tokio::select! {
             sent = shared.client.request(node.address, &node.node_id, request) => sent,
-            () = death_of(&node.node_id, &mut deaths, &*shared.director) => return Err(Unanswered::Died(node.node_id)),
+            () = death_of(&node, &mut deaths, &*shared.director) => return Err(Unanswered::Died(node.node_id)),
         };
         match sent {
             Ok(response) => {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::director::{MediaNode, death_of};
 use super::frames::{self, Frames};
 use super::server::Shared;
-use crate::NodeId;
+use crate::Death;
 use crate::link::{Probe, probe};
 
 /// Read buffer of one direction. Signal messages are small, and there are thousands of idle connections.
@@ -54,7 +54,7 @@ pub(super) async fn splice(
     client: impl AsyncRead + AsyncWrite,
     upstream: impl AsyncRead + AsyncWrite,
     node: MediaNode,
-    deaths: broadcast::Receiver<NodeId>,
+    deaths: broadcast::Receiver<Death>,
 ) -> End {
     let (mut client_reader, client_writer) = split(client);
     let (node_reader, node_writer) = split(upstream);
@@ -105,7 +105,7 @@ async fn carry_up(client: &mut (impl AsyncRead + Unpin), mut node: impl AsyncWri
 struct Down<W> {
     shared: Arc<Shared>,
     node: MediaNode,
-    deaths: broadcast::Receiver<NodeId>,
+    deaths: broadcast::Receiver<Death>,
     frames: Frames,
     client: W,
 }
@@ -120,7 +120,7 @@ impl<W: AsyncWrite + Unpin> Down<W> {
             buffer.clear();
             let read = tokio::select! {
                 read = node.read_buf(&mut buffer) => read,
-                () = death_of(&self.node.node_id, &mut self.deaths, &*self.shared.director) => return self.tell_death().await,
+                () = death_of(&self.node, &mut self.deaths, &*self.shared.director) => return self.tell_death().await,
             };
             if !matches!(read, Ok(1..)) {
                 return self.upstream_ended().await;
@@ -139,7 +139,7 @@ impl<W: AsyncWrite + Unpin> Down<W> {
             return End::Closed;
         }
         let deadline = Instant::now() + DEATH_WAIT;
-        let dead = death_of(&self.node.node_id, &mut self.deaths, &*self.shared.director);
+        let dead = death_of(&self.node, &mut self.deaths, &*self.shared.director);
         let alive = async {
             let local = self.shared.local_ip;
             if probe(self.node.address, local, PROBE_TIMEOUT).await != Probe::Open {

@@ -17,7 +17,7 @@ use crate::control::{
     DrainError, Input, Member, Message, NodeCommand, OpId, Output, RequestId, Route, RouteError, Section,
     StoreAnswer, StoreOp, Time,
 };
-use crate::record::NodeId;
+use crate::record::{Death, NodeId};
 use crate::status::{Chronicle, ClusterStatus};
 
 /// Time is let pass this often; heartbeats go every 100 ms.
@@ -41,7 +41,7 @@ pub(super) struct Core {
     me: NodeId,
     is_master: bool,
     pub(super) gate: ServeGate,
-    pub(super) deaths: broadcast::Sender<NodeId>,
+    pub(super) deaths: broadcast::Sender<Death>,
     pub(super) commands: Notify,
     /// Something in the view changed.
     pub(super) changed: Notify,
@@ -229,10 +229,10 @@ impl Core {
                         let _ = answer.send(result);
                     }
                 }
-                Output::NodeDead { node, .. } => {
-                    tracing::warn!(%node, "node is dead; its rooms go to others");
+                Output::NodeDead { node, incarnation } => {
+                    tracing::warn!(%node, incarnation, "node is dead; its rooms go to others");
                     // No reader, no matter.
-                    let _ = self.deaths.send(node);
+                    let _ = self.deaths.send(Death { node, incarnation });
                 }
                 Output::Command(command) => self.command(step, command),
                 Output::Fatal(reason) => {

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use super::handles::Master;
 use crate::control;
 use crate::gateway::{Director, MediaNode, Route, RouteError};
-use crate::record::NodeId;
+use crate::record::{Death, NodeId};
 
 impl Director for Master {
     fn route<'a>(&'a self, room: &'a str, create: bool) -> BoxFuture<'a, Result<Route, RouteError>> {
@@ -14,7 +14,11 @@ impl Director for Master {
             let found = Master::route(self, room, create).await;
             found
                 .map(|route| Route {
-                    node: MediaNode { node_id: route.node, address: route.address },
+                    node: MediaNode {
+                        node_id: route.node,
+                        incarnation: route.incarnation,
+                        address: route.address,
+                    },
                     epoch: route.epoch,
                 })
                 .map_err(|error| match error {
@@ -26,8 +30,7 @@ impl Director for Master {
     }
 
     fn media_nodes(&self) -> Vec<MediaNode> {
-        let nodes = Master::media_nodes(self);
-        nodes.into_iter().map(|(node_id, address)| MediaNode { node_id, address }).collect()
+        Master::media_nodes(self)
     }
 
     fn is_ready(&self) -> bool {
@@ -38,7 +41,7 @@ impl Director for Master {
         Master::is_dead(self, node)
     }
 
-    fn deaths(&self) -> broadcast::Receiver<NodeId> {
+    fn deaths(&self) -> broadcast::Receiver<Death> {
         Master::deaths(self)
     }
 }

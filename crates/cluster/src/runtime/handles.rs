@@ -1,6 +1,5 @@
 //! What the rest of a process holds of the cluster: [`Master`] and [`Node`].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,11 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::gate::ServeGate;
 use crate::control::{
-    Admission, DrainError, DrainStatus, Input, NodeCommand, Refusal, RequestId, Route, RouteError, View,
+    Admission, DrainError, DrainStatus, Input, NodeCommand, NodeEntry, Refusal, RequestId, Route, RouteError,
+    View,
 };
-use crate::record::{Epoch, NodeId, Role};
+use crate::gateway::MediaNode;
+use crate::record::{Death, Epoch, NodeId, Role};
 use crate::status::ClusterStatus;
 
 /// How long a join waits for this node's watch to show a claim that is newer. Normally a few milliseconds.
@@ -50,7 +51,7 @@ impl Master {
     }
 
     /// Every death of a node. Its clients must connect anew.
-    pub fn deaths(&self) -> broadcast::Receiver<NodeId> {
+    pub fn deaths(&self) -> broadcast::Receiver<Death> {
         self.core.deaths.subscribe()
     }
 
@@ -60,19 +61,21 @@ impl Master {
     }
 
     /// Media nodes that this master hears: those that drain last, else those with the fewest rooms first.
-    pub fn media_nodes(&self) -> Vec<(NodeId, SocketAddr)> {
+    pub fn media_nodes(&self) -> Vec<MediaNode> {
         let now = Instant::now();
         self.core.with(|member| {
             let view = member.view();
             let mut nodes: Vec<_> = view
                 .nodes()
                 .filter(|(id, entry)| entry.record.roles.contains(&Role::Media) && member.is_alive(now, id))
-                .map(|(id, entry)| {
-                    (view.drain(id).is_some(), view.rooms_on(id), id.clone(), entry.record.internal_address)
-                })
                 .collect();
-            nodes.sort();
-            nodes.into_iter().map(|(_, _, id, address)| (id, address)).collect()
+            nodes.sort_by_key(|(id, _)| (view.drain(id).is_some(), view.rooms_on(id), *id));
+            let node = |(id, entry): (&NodeId, &NodeEntry)| MediaNode {
+                node_id: id.clone(),
+                incarnation: entry.record.incarnation,
+                address: entry.record.internal_address,
+            };
+            nodes.into_iter().map(node).collect()
         })
     }
 

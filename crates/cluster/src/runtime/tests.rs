@@ -192,7 +192,7 @@ async fn a_killed_node_is_found_dead_within_600_ms_and_its_room_goes_on_elsewher
     cluster.kill(first);
     let dead = timeout(PATIENCE, deaths.recv()).await.expect("a death").expect("told");
     println!("found dead after {:?}", killed.elapsed());
-    assert_eq!(dead.0, first);
+    assert_eq!(dead.node.0, first);
 
     let taken =
         command(&cluster.node(second), |command| matches!(command, NodeCommand::TakeOver { .. })).await;

@@ -26,6 +26,8 @@ struct Trace {
     refused: Option<u64>,
     /// The incarnation that was given up.
     dead: Option<u64>,
+    /// The incarnation that left of its own will.
+    left: Option<u64>,
 }
 
 /// See the module.
@@ -75,6 +77,10 @@ impl Chronicle {
             let after_ms = self.silent_ms(t.now, node).unwrap_or_default();
             let Some(trace) = self.trace(node) else { continue };
             trace.dead = Some(*incarnation);
+            // It said goodbye; that it is gone now for sure is no news.
+            if trace.left == Some(*incarnation) {
+                continue;
+            }
             let why = if trace.refused == Some(*incarnation) { "refused" } else { "silent" };
             let (node, why) = (node.0.clone(), why.to_owned());
             self.note(t, What::NodeDead { node, incarnation: *incarnation, why, after_ms });
@@ -176,6 +182,9 @@ impl Chronicle {
                 let alive = self.silent_ms(t.now, &id).is_some_and(|silent| silent < LEFT_WITHIN_MS);
                 let dead = self.nodes.get(&id).is_some_and(|trace| trace.dead == Some(incarnation));
                 if alive && !dead {
+                    if let Some(trace) = self.trace(&id) {
+                        trace.left = Some(incarnation);
+                    }
                     self.note(t, What::NodeLeft { node: id.0, incarnation });
                 }
             }
@@ -390,6 +399,8 @@ mod tests {
         world.room("standup", "b", 2);
         world.delete(Section::Drains, "a");
         world.delete(Section::Nodes, "a");
+        let gone = Output::NodeDead { node: NodeId("a".into()), incarnation: 1 };
+        world.chronicle.after(world.time(), true, &[gone]);
         assert_eq!(
             world.told(),
             ["a has joined", "a drains", "room standup moved a → b, epoch 2", "a is empty", "a has left"]

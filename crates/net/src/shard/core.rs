@@ -137,6 +137,9 @@ impl Core {
             }
         };
         if let Some(owner) = owner {
+            if !self.relays.is_empty() {
+                self.relays.checked(now, owner);
+            }
             self.deliver(now, owner, path, datagram);
             // The way may be valid from now on, for the datagrams right behind.
             self.drain(now, owner.room);

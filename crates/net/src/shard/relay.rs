@@ -25,6 +25,10 @@ const MAX_RELAYS: usize = 4_096;
 /// often.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// The same for a client that never used the bridge: it may have changed over directly, or it only listens to audio.
+/// Even then it checks the way that it uses more often than this.
+const UNUSED_IDLE: Duration = Duration::from_secs(6);
+
 /// Content type of DTLS handshake messages (RFC 6347 §4.1).
 const HANDSHAKE: u8 = 22;
 
@@ -118,6 +122,13 @@ impl Relays {
         if first { Relayed::First } else { Relayed::Yes }
     }
 
+    /// The client has checked the way here.
+    pub(super) fn checked(&mut self, now: Instant, owner: Owner) {
+        if let Some(relay) = self.by_owner.get_mut(&owner).filter(|relay| !relay.switched) {
+            relay.last = now;
+        }
+    }
+
     /// The next datagram from the new node, with the way to the client.
     pub(super) fn receive(&mut self, owner: Owner, buffer: &mut [u8]) -> Option<(Path, usize)> {
         let relay = self.by_owner.get_mut(&owner)?;
@@ -137,7 +148,9 @@ impl Relays {
     /// Whether every client of the room has gone its own way.
     pub(super) fn is_idle(&self, now: Instant, room: RoomKey) -> bool {
         let mut relays = self.by_owner.iter().filter(|(owner, _)| owner.room == room);
-        relays.all(|(_, relay)| relay.switched && now.duration_since(relay.last) > IDLE)
+        relays.all(|(_, relay)| {
+            now.duration_since(relay.last) > if relay.switched { IDLE } else { UNUSED_IDLE }
+        })
     }
 
     pub(super) fn rooms(&self) -> Vec<RoomKey> {
@@ -169,4 +182,42 @@ pub struct RelayEnd {
     pub subscriber: bool,
     /// Where its datagrams will come from.
     pub from: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::Proto;
+    use sfu::TransportId;
+
+    use super::*;
+
+    fn bridged() -> (mio::Poll, Relays, Owner, Path) {
+        let poll = mio::Poll::new().unwrap();
+        let mut relays = Relays::new(poll.registry().try_clone().unwrap(), 10);
+        let owner = Owner { room: RoomKey::test(1), transport: TransportId(1) };
+        let address = "127.0.0.1:9".parse().unwrap();
+        let path = Path { proto: Proto::Udp, local: address, remote: address };
+        relays.open(Instant::now(), owner, Some(path), address).unwrap();
+        (poll, relays, owner, path)
+    }
+
+    #[test]
+    fn a_bridge_that_was_used_ends_when_the_client_is_silent() {
+        let (_poll, mut relays, owner, path) = bridged();
+        let now = Instant::now();
+        assert_eq!(relays.forward(now, owner, &path, &[HANDSHAKE]), Relayed::First);
+        assert!(!relays.is_idle(now + IDLE, owner.room));
+        assert!(relays.is_idle(now + IDLE * 2, owner.room));
+    }
+
+    /// It was kept for 20 s, and a node that drained waited for that.
+    #[test]
+    fn a_bridge_that_nobody_used_ends_when_the_client_does_not_even_check_the_way() {
+        let (_poll, mut relays, owner, _) = bridged();
+        let now = Instant::now();
+        assert!(!relays.is_idle(now + IDLE * 2, owner.room), "it only listens, perhaps");
+        relays.checked(now + IDLE * 2, owner);
+        assert!(!relays.is_idle(now + IDLE + UNUSED_IDLE, owner.room));
+        assert!(relays.is_idle(now + IDLE * 3 + UNUSED_IDLE, owner.room));
+    }
 }

@@ -141,6 +141,9 @@ pub(crate) struct UpArgs {
     /// Port of the balancer for TLS, on 127.0.0.1
     #[arg(long, default_value_t = 7443)]
     pub(crate) https_port: u16,
+    /// URL that is told of what happens in rooms; may be given several times
+    #[arg(long = "webhook", value_name = "URL")]
+    pub(crate) webhooks: Vec<String>,
     /// Start again what ends by itself
     #[arg(long)]
     pub(crate) restart: bool,

@@ -97,6 +97,7 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     let mut plan = Plan::new(args.masters, args.media, args.netns, args.subnet)?;
     plan.front_http = SocketAddr::from(([127, 0, 0, 1], args.port));
     plan.front_https = SocketAddr::from(([127, 0, 0, 1], args.https_port));
+    plan.webhooks = args.webhooks;
     let home = Home::create(&args.place.path(), &plan)?;
     let sala = std::env::current_exe().context("cannot find the program that nodes shall run")?;
     let socket = control::listen(&home::socket_path(home.path()))?;

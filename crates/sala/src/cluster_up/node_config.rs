@@ -89,12 +89,20 @@ cluster:
             let _ = write!(
                 yaml,
                 "\
+webhook:
+  urls: {webhooks}
 rtc:
   node_ip: {address}
   tcp_port: {MEDIA_TCP_PORT}
   port_range_start: {first}
   port_range_end: {last}
 ",
+                webhooks = list(
+                    plan.webhooks
+                        .iter()
+                        .map(|url| serde_json::Value::from(url.as_str()).to_string())
+                        .collect()
+                ),
                 address = host.address,
             );
         }
@@ -115,7 +123,8 @@ mod tests {
     #[test]
     fn what_is_written_is_what_a_node_reads() {
         let place = std::env::temp_dir().join(format!("sala-node-config-test-{}", std::process::id()));
-        let plan = Plan::new(2, 1, false, None).unwrap();
+        let mut plan = Plan::new(2, 1, false, None).unwrap();
+        plan.webhooks = vec!["http://127.0.0.1:9/told?a=b".into()];
         let home = Home::create(&place, &plan).unwrap();
         for host in &plan.hosts {
             let config: Config = config::parse(&yaml(&plan, host, &home), "test").unwrap();
@@ -124,6 +133,7 @@ mod tests {
             assert_eq!(cluster.masters.len(), 2);
             assert_eq!(cluster.gateway.http.len(), usize::from(host.kind == HostKind::Master));
             assert_eq!(config.rtc.node_ip.is_some(), host.kind == HostKind::Media);
+            assert_eq!(config.webhook.urls.len(), usize::from(host.kind == HostKind::Media));
         }
         std::fs::remove_dir_all(place).unwrap();
     }

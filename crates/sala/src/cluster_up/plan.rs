@@ -173,6 +173,8 @@ pub(crate) struct Plan {
     pub(crate) front_http: SocketAddr,
     /// Where the balancer listens for TLS.
     pub(crate) front_https: SocketAddr,
+    /// Who is told of what happens in rooms.
+    pub(crate) webhooks: Vec<String>,
 }
 
 /// Last number of the first master's address.
@@ -205,6 +207,7 @@ impl Plan {
             hosts: Vec::new(),
             front_http: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7880).into(),
             front_https: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7443).into(),
+            webhooks: Vec::new(),
         };
         for n in 0..masters {
             let address = subnet.host(FIRST_MASTER + n as u8);

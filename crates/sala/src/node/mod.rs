@@ -39,11 +39,8 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     let node = node_id(&settings)?;
     let address = settings.internal_address;
     let local = Some(address.ip());
-    let ca = Ca::load(
-        &pem(&settings.ca_certificate_file, "SALA_CLUSTER_CA_CERTIFICATE", "ca_certificate_file")?,
-        &pem(&settings.ca_key_file, "SALA_CLUSTER_CA_KEY", "ca_key_file")?,
-    )?;
-    let tls = NodeTls::new(ca, &settings.id, &node, vec![address.ip()], SystemTime::now())?;
+    let tls =
+        NodeTls::new(authority(&settings)?, &settings.id, &node, vec![address.ip()], SystemTime::now())?;
     tokio::spawn(tls.clone().keep_fresh());
     let store = EtcdStore::new(etcd(&settings, &tls)?)?;
     tokio::spawn(renew_store_certificate(store.clone(), tls.clone()));
@@ -171,7 +168,16 @@ async fn measure(load: Arc<Mutex<Load>>, shards: Shards) {
     }
 }
 
-fn node_id(settings: &settings::Cluster) -> anyhow::Result<NodeId> {
+/// The cluster's certificate authority.
+pub(crate) fn authority(settings: &settings::Cluster) -> anyhow::Result<Ca> {
+    Ok(Ca::load(
+        &pem(&settings.ca_certificate_file, "SALA_CLUSTER_CA_CERTIFICATE", "ca_certificate_file")?,
+        &pem(&settings.ca_key_file, "SALA_CLUSTER_CA_KEY", "ca_key_file")?,
+    )?)
+}
+
+/// What this node is called.
+pub(crate) fn node_id(settings: &settings::Cluster) -> anyhow::Result<NodeId> {
     match &settings.node_id {
         Some(id) => Ok(NodeId(id.clone())),
         None => {
@@ -197,7 +203,8 @@ fn pem(file: &Option<std::path::PathBuf>, variable: &str, key: &str) -> anyhow::
     }
 }
 
-fn etcd(settings: &settings::Cluster, tls: &NodeTls) -> anyhow::Result<EtcdConfig> {
+/// How the store is reached.
+pub(crate) fn etcd(settings: &settings::Cluster, tls: &NodeTls) -> anyhow::Result<EtcdConfig> {
     let store = &settings.store;
     if store.endpoints.is_empty() {
         bail!("cluster.store.endpoints is empty; name the members of etcd, as https://10.0.0.1:2379");

@@ -86,6 +86,7 @@ impl Controller {
         match entry {
             Some(entry) => Place::At(Route {
                 node: node.clone(),
+                incarnation: entry.record.incarnation,
                 address: entry.record.internal_address,
                 epoch: epoch.clone(),
             }),
@@ -151,7 +152,8 @@ impl Controller {
         let epoch = Epoch { number, provisional: Some(node.clone()) };
         let until = now + KEEP_PROVISIONAL;
         self.fresh.insert(room.to_owned(), Fresh { node: node.clone(), epoch: epoch.clone(), until });
-        let address = view.node(&node)?.record.internal_address;
-        Some(Ok(Route { node, address, epoch }))
+        let record = &view.node(&node)?.record;
+        let (incarnation, address) = (record.incarnation, record.internal_address);
+        Some(Ok(Route { node, incarnation, address, epoch }))
     }
 }

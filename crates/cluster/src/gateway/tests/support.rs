@@ -35,7 +35,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::gateway::*;
 use crate::link::{InternalClient, Links, serve};
 use crate::security::{Ca, NodeTls};
-use crate::{Epoch, NodeId};
+use crate::{Death, Epoch, NodeId};
 
 /// A media node that answers with what it saw.
 pub(super) struct FakeNode {
@@ -69,7 +69,7 @@ impl FakeNode {
             let (links, _events) = Links::new(tls.clone(), None).unwrap();
             serve(listener, tls, &links, router, std::future::pending()).await.unwrap();
         });
-        FakeNode { node: MediaNode { node_id: id, address }, state, server, sockets }
+        FakeNode { node: MediaNode { node_id: id, incarnation: 1, address }, state, server, sockets }
     }
 
     pub(super) fn refuse(&self, times: usize) {
@@ -179,15 +179,23 @@ pub(super) struct FakeDirector {
     pub(super) routes: Mutex<HashMap<String, MediaNode>>,
     pub(super) asked: Mutex<Vec<(String, bool)>>,
     dead: Mutex<HashSet<NodeId>>,
-    deaths: Mutex<Option<broadcast::Sender<NodeId>>>,
+    deaths: Mutex<Option<broadcast::Sender<Death>>>,
 }
 
 impl FakeDirector {
+    /// The process before the node's present one is found to be gone.
+    pub(super) fn declare_former_dead(&self, node: &NodeId) {
+        drop(self.deaths());
+        let _ =
+            self.deaths.lock().unwrap().as_ref().unwrap().send(Death { node: node.clone(), incarnation: 0 });
+    }
+
     pub(super) fn declare_dead(&self, node: &NodeId) {
         self.dead.lock().unwrap().insert(node.clone());
         self.nodes.lock().unwrap().retain(|alive| alive.node_id != *node);
         drop(self.deaths());
-        let _ = self.deaths.lock().unwrap().as_ref().unwrap().send(node.clone());
+        let _ =
+            self.deaths.lock().unwrap().as_ref().unwrap().send(Death { node: node.clone(), incarnation: 1 });
     }
 }
 
@@ -213,7 +221,7 @@ impl Director for FakeDirector {
         self.dead.lock().unwrap().contains(node)
     }
 
-    fn deaths(&self) -> broadcast::Receiver<NodeId> {
+    fn deaths(&self) -> broadcast::Receiver<Death> {
         self.deaths.lock().unwrap().get_or_insert_with(|| broadcast::channel(16).0).subscribe()
     }
 }

@@ -104,6 +104,17 @@ async fn a_node_that_is_silent_and_declared_dead_loses_its_clients_at_once() {
     drop(node);
 }
 
+/// A node had been restarted, and the end of its former process was confirmed a second later.
+#[tokio::test]
+async fn the_death_of_a_former_process_leaves_the_clients_of_the_present_one_alone() {
+    let mut world = World::start().await;
+    let (mut client, _) = world.join("/rtc", "r").await;
+    let mut node = world.a.socket().await;
+    world.director.declare_former_dead(&world.a.node.node_id);
+    node.write_all(&frames::message(b"still here", false)).await.unwrap();
+    assert_eq!(next(&mut client).await.unwrap().unwrap(), Message::binary(&b"still here"[..]));
+}
+
 #[tokio::test]
 async fn a_node_that_died_while_it_answered_is_noticed() {
     let mut world = World::start().await;

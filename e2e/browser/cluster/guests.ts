@@ -1,0 +1,55 @@
+/**
+ * Two browsers in a meeting of others: `node build/guests.js ROOM`. Speaks lines of JSON with whoever started it: says
+ * `{"ready":true}`, answers `{"since_ms":…,"to_ms":…}` with what was noticed in that span, and leaves at the end of input.
+ */
+import { createInterface } from "node:readline";
+import { Cast } from "../helpers/cast.ts";
+import type { Member } from "../helpers/member.ts";
+import { until } from "../helpers/until.ts";
+import { endWorld } from "../helpers/world.ts";
+
+/** Longer without a picture, and something is broken: the answer then says so at once. */
+const SILENCE_MS = 60_000;
+
+interface Span {
+  since_ms: number;
+  to_ms: number;
+}
+
+const [room = "", expected = "2"] = process.argv.slice(2);
+const cast = new Cast({ singlePeerConnection: true }, room);
+const say = (words: object) => console.log(JSON.stringify(words));
+
+const members: Member[] = [];
+for (const identity of ["chromium-1", "chromium-2"]) {
+  const member = await cast.enter(identity);
+  await member.does.camera(true, { simulcast: false, videoCodec: "vp8" }, 320, 180, 30);
+  members.push(member);
+}
+await Promise.all(members.map(seesEverybody));
+say({ ready: true });
+for await (const line of createInterface(process.stdin)) {
+  const span = JSON.parse(line) as Span;
+  const noticed = await Promise.all(members.map((member) => report(member, span)));
+  say({ gap_ms: Math.max(...noticed.map((one) => one.gap_ms)), left: noticed.flatMap((one) => one.left) });
+}
+await cast.close();
+await endWorld();
+
+async function seesEverybody(member: Member): Promise<void> {
+  await until(
+    `${member.identity} sees ${expected} others`,
+    () => member.does.people(),
+    (people) => Object.values(people).filter((person) => person.tracks["camera"]?.subscribed).length === Number(expected),
+    SILENCE_MS,
+  );
+}
+
+async function report(member: Member, { since_ms, to_ms }: Span): Promise<{ gap_ms: number; left: string[] }> {
+  const others = Object.keys(await member.does.people());
+  const gaps = await Promise.all(others.map((other) => member.does.longestGap(other, since_ms, to_ms)));
+  const happenings = await member.does.happenings();
+  const left = happenings.filter((one) => one.event === "participantDisconnected").map((one) => one.about);
+  await member.does.forgetHappenings();
+  return { gap_ms: Math.max(...gaps), left };
+}

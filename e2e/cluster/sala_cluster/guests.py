@@ -1,0 +1,74 @@
+"""Two headless Chromiums with the JavaScript SDK who join a meeting of Python participants (e2e/browser/cluster/guests.ts)."""
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+
+from sala_e2e.server import REPOSITORY
+
+from .cluster import Cluster
+
+PLACE = REPOSITORY / "e2e/browser"
+READY_LIMIT_S = 60
+ANSWER_LIMIT_S = 30
+MAX_LINE_BYTES = 1 << 20
+
+
+@dataclass
+class Noticed:
+    """What the browsers saw in a span of time."""
+
+    longest_gap_s: float
+    # Identities of those who are said to have left.
+    left: list[str]
+
+
+class Guests:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def join(cls, cluster: Cluster, room: str, others: int) -> "Guests":
+        """Returns when both see `others` and each other."""
+        environment = {
+            **os.environ,
+            "SALA_E2E_URL": cluster.server.url,
+            "SALA_E2E_API_KEY": cluster.server.key,
+            "SALA_E2E_API_SECRET": cluster.server.secret,
+        }
+        await _build()
+        pipe = asyncio.subprocess.PIPE
+        words = ["node", "build/guests.js", room, str(others + 1)]
+        guests = cls(
+            await asyncio.create_subprocess_exec(*words, cwd=PLACE, env=environment, stdin=pipe, stdout=pipe, limit=MAX_LINE_BYTES)
+        )
+        assert await guests._line(READY_LIMIT_S) == {"ready": True}
+        return guests
+
+    async def noticed(self, since: float, to: float) -> Noticed:
+        """In a span of this process's monotonic clock."""
+        unix_ms = lambda at: (time.time() - time.monotonic() + at) * 1000  # noqa: E731
+        question = json.dumps({"since_ms": unix_ms(since), "to_ms": unix_ms(to)})
+        self._process.stdin.write(question.encode() + b"\n")
+        answer = await self._line(ANSWER_LIMIT_S)
+        return Noticed(answer["gap_ms"] / 1000, answer["left"])
+
+    async def leave(self) -> None:
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), ANSWER_LIMIT_S)
+        except TimeoutError:
+            self._process.kill()
+
+    async def _line(self, limit_s: float) -> dict:
+        line = await asyncio.wait_for(self._process.stdout.readline(), limit_s)
+        if not line:
+            raise RuntimeError("the browsers ended; what they said is above")
+        return json.loads(line)
+
+
+async def _build() -> None:
+    build = await asyncio.create_subprocess_exec("npm", "run", "--silent", "build", cwd=PLACE)
+    assert await build.wait() == 0
