@@ -27,11 +27,18 @@ for (const identity of ["chromium-1", "chromium-2"]) {
   members.push(member);
 }
 await Promise.all(members.map(seesEverybody));
+const seen = await Promise.all(members.map((member) => member.does.people()));
+/** Identities of all in the meeting, whether they are there now or not. */
+const everybody = [...new Set(seen.flatMap((people) => Object.keys(people)))];
 say({ ready: true });
 for await (const line of createInterface(process.stdin)) {
   const span = JSON.parse(line) as Span;
   const noticed = await Promise.all(members.map((member) => report(member, span)));
-  say({ gap_ms: Math.max(...noticed.map((one) => one.gap_ms)), left: noticed.flatMap((one) => one.left) });
+  say({
+    gap_ms: Math.max(...noticed.map((one) => one.gap_ms)),
+    unseen: noticed.flatMap((one) => one.unseen),
+    left: noticed.flatMap((one) => one.left),
+  });
 }
 await cast.close();
 await endWorld();
@@ -45,11 +52,19 @@ async function seesEverybody(member: Member): Promise<void> {
   );
 }
 
-async function report(member: Member, { since_ms, to_ms }: Span): Promise<{ gap_ms: number; left: string[] }> {
-  const others = Object.keys(await member.does.people());
+interface Report {
+  gap_ms: number;
+  unseen: string[];
+  left: string[];
+}
+
+async function report(member: Member, { since_ms, to_ms }: Span): Promise<Report> {
+  const others = everybody.filter((identity) => identity !== member.identity);
   const gaps = await Promise.all(others.map((other) => member.does.longestGap(other, since_ms, to_ms)));
+  // Nothing in the whole span.
+  const unseen = others.filter((_, index) => gaps[index]! >= to_ms - since_ms);
   const happenings = await member.does.happenings();
   const left = happenings.filter((one) => one.event === "participantDisconnected").map((one) => one.about);
   await member.does.forgetHappenings();
-  return { gap_ms: Math.max(...gaps), left };
+  return { gap_ms: Math.max(...gaps), unseen, left };
 }

@@ -55,7 +55,9 @@ export class Member {
     return (await until(
       `${title} move`,
       () => this.does.picture(other.identity, source),
-      (seen) => seen && seen.frames > first!.frames + 3 && difference(seen, first!) > MOVED,
+      // Fewer frames than before: another element, because the track came anew.
+      (seen) =>
+        seen && (seen.frames > first!.frames + 3 || seen.frames < first!.frames) && difference(seen, first!) > MOVED,
       deadline_ms,
     ))!;
   }

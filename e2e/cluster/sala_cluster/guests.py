@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from sala_e2e.server import REPOSITORY
 
+from sala_e2e.waiting import until
+
 from .cluster import Cluster
 
 PLACE = REPOSITORY / "e2e/browser"
@@ -21,6 +23,8 @@ class Noticed:
     """What the browsers saw in a span of time."""
 
     longest_gap_s: float
+    # Identities of whom no picture came in that span, or who are not there.
+    unseen: list[str]
     # Identities of those who are said to have left.
     left: list[str]
 
@@ -53,7 +57,16 @@ class Guests:
         question = json.dumps({"since_ms": unix_ms(since), "to_ms": unix_ms(to)})
         self._process.stdin.write(question.encode() + b"\n")
         answer = await self._line(ANSWER_LIMIT_S)
-        return Noticed(answer["gap_ms"] / 1000, answer["left"])
+        return Noticed(answer["gap_ms"] / 1000, answer["unseen"], answer["left"])
+
+    async def goes_on(self) -> None:
+        """Both see everybody, from now on."""
+        now = time.monotonic()
+
+        async def silent() -> bool:
+            return (await self.noticed(now, time.monotonic())).unseen
+
+        await until("the browsers see everybody", silent, lambda unseen: not unseen)
 
     async def leave(self) -> None:
         self._process.stdin.close()
