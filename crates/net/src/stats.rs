@@ -11,6 +11,10 @@ pub struct ShardStats {
     pub sessions: u64,
     /// Transports (peer connections) open.
     pub transports: u64,
+    /// Tracks that participants publish.
+    pub tracks_in: u64,
+    /// Tracks that participants receive, each for each of them.
+    pub tracks_out: u64,
     /// ICE-TCP connections open.
     pub tcp_connections: u64,
     pub packets_in: u64,
@@ -51,6 +55,8 @@ impl AddAssign for ShardStats {
             rooms,
             sessions,
             transports,
+            tracks_in,
+            tracks_out,
             tcp_connections,
             packets_in,
             bytes_in,
@@ -64,6 +70,8 @@ impl AddAssign for ShardStats {
         self.rooms += rooms;
         self.sessions += sessions;
         self.transports += transports;
+        self.tracks_in += tracks_in;
+        self.tracks_out += tracks_out;
         self.tcp_connections += tcp_connections;
         self.packets_in += packets_in;
         self.bytes_in += bytes_in;

@@ -225,7 +225,13 @@ impl Room {
         self.life == Life::Finished
     }
 
-    /// The room's name.
+    /// How many tracks are published here, and how many subscriptions they have.
+    pub fn track_counts(&self) -> (usize, usize) {
+        let subscriptions = self.tracks.values().map(|track| track.subscriptions.len());
+        (self.tracks.len(), subscriptions.sum())
+    }
+
+    /// The name that clients know it by.
     pub fn name(&self) -> &RoomName {
         &self.name
     }

@@ -24,6 +24,12 @@ async def test_a_node_of_fifty_rooms_is_drained(cluster, room_name):
         guests = await Guests.join(cluster, room_name, others=0)
         for node in others:
             await cluster.drain_cancel(node)
+        # A publisher has two tracks, each of the two browsers has one.
+        await cluster.wait(
+            "the load is told as it is",
+            lambda status: sum(node["tracks_in"] for node in status["media"]) == 2 * ROOMS + 2
+            and sum(node["tracks_out"] for node in status["media"]) == 2 * ROOMS * 3 + 2,
+        )
         everywhere = {room["node"] for room in (await cluster.status())["rooms"]}
         assert everywhere == {full}, "all rooms are on one node"
         began = time.monotonic()

@@ -9,6 +9,7 @@ import pytest
 from conftest import needs_namespaces
 from sala_cluster.cluster import PacketCount
 from sala_cluster.limits import KILLS, within
+from sala_e2e.waiting import until
 
 KILL_P50_S, KILL_P99_S = within(1.5), within(3.0)
 SILENCE_LIMIT_S = within(4.0)
@@ -35,6 +36,26 @@ async def test_a_killed_node_costs_a_second(cluster, mixed_call, room_name):
     print(f"browsers: {[round(gap, 2) for gap in browsers]}")
     assert p50 <= KILL_P50_S and p99 <= KILL_P99_S
     cluster.assert_no_split()
+    await _application_knows_who_is_there(cluster, meeting, room_name)
+
+
+async def _application_knows_who_is_there(cluster, meeting, room: str) -> None:
+    """By webhooks alone: nobody joined twice, and who joined and is not there any more has left."""
+    sids = lambda event: [told.participant.sid for told in cluster.webhooks.of(event, room)]  # noqa: E731
+    here = {viewer.local.sid for viewer in meeting.viewers}
+
+    def wrong() -> dict:
+        joined, left = sids("participant_joined"), sids("participant_left")
+        members = {told.participant.sid for told in cluster.webhooks.of("participant_joined", room)
+                   if told.participant.identity.startswith("member-")}
+        return {
+            "twice": sorted({sid for sid in joined + left if joined.count(sid) > 1 or left.count(sid) > 1}),
+            "ghosts": sorted(members - here - set(left)),
+            "absent": sorted(here - set(joined)),
+            "gone too early": sorted(here & set(left)),
+        }
+
+    await until("webhooks tell who is there", wrong, lambda found: not any(found.values()))
 
 
 @pytest.mark.parametrize(

@@ -403,10 +403,15 @@ impl Core {
     /// The counters, with what is held right now.
     pub(super) fn snapshot(&self) -> ShardStats {
         let udp = self.egress.udp.stats();
+        let tracks = self.rooms.iter().map(|slot| slot.room.track_counts());
+        let (tracks_in, tracks_out) = tracks
+            .fold((0, 0), |sum, (published, received)| (sum.0 + published as u64, sum.1 + received as u64));
         ShardStats {
             rooms: self.rooms.len() as u64,
             sessions: self.sessions.len() as u64,
             transports: self.routes.len() as u64,
+            tracks_in,
+            tracks_out,
             tcp_connections: self.egress.tcp.len() as u64,
             packets_out: udp.packets,
             bytes_out: udp.bytes,

@@ -75,6 +75,10 @@ impl Rooms {
         self.by_name.values().copied().collect()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RoomSlot> {
+        self.slots.iter().flatten()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut RoomSlot> {
         self.slots.iter_mut().flatten()
     }

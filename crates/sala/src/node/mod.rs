@@ -156,7 +156,8 @@ async fn measure(load: Arc<Mutex<Load>>, shards: Shards) {
         *load.lock().unwrap_or_else(PoisonError::into_inner) = Load {
             rooms: stats.rooms as u32,
             clients: stats.sessions as u32,
-            tracks_in: stats.transports as u32,
+            tracks_in: stats.tracks_in as u32,
+            tracks_out: stats.tracks_out as u32,
             packets_per_s: per_second(
                 stats.packets_in + stats.packets_out,
                 before.packets_in + before.packets_out,
