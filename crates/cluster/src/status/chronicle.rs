@@ -26,6 +26,8 @@ struct Trace {
     refused: Option<u64>,
     /// The incarnation that was given up.
     dead: Option<u64>,
+    /// Its link broke after its last heartbeat.
+    reset: bool,
     /// The incarnation that left of its own will.
     left: Option<u64>,
 }
@@ -49,7 +51,13 @@ impl Chronicle {
             Input::Message(Message::Heartbeat(beat)) => {
                 if let Some(trace) = self.trace(&beat.node) {
                     trace.heard = Some(t.now);
+                    trace.reset = false;
                     trace.load = beat.load.or(trace.load);
+                }
+            }
+            Input::LinkReset(node) => {
+                if let Some(trace) = self.trace(node) {
+                    trace.reset = true;
                 }
             }
             Input::Probed { node, incarnation, outcome: ProbeOutcome::Refused } => {
@@ -180,8 +188,10 @@ impl Chronicle {
                 let incarnation = entry.record.incarnation;
                 // One that is silent is revoked before it is dead: its death is told then.
                 let alive = self.silent_ms(t.now, &id).is_some_and(|silent| silent < LEFT_WITHIN_MS);
-                let dead = self.nodes.get(&id).is_some_and(|trace| trace.dead == Some(incarnation));
-                if alive && !dead {
+                // Of one that was killed the link breaks first; another master may have taken it out already.
+                let broken =
+                    self.nodes.get(&id).is_some_and(|trace| trace.dead == Some(incarnation) || trace.reset);
+                if alive && !broken {
                     if let Some(trace) = self.trace(&id) {
                         trace.left = Some(incarnation);
                     }
@@ -386,6 +396,19 @@ mod tests {
                 "the store has no quorum: meetings go on, new rooms are provisional",
             ]
         );
+    }
+
+    /// It was told to have left.
+    #[test]
+    fn a_death_that_another_master_found_first_is_told_as_one() {
+        let mut world = World::new();
+        world.node("a", 1);
+        world.beat("a");
+        world.chronicle.before(world.time(), &world.view, &Input::LinkReset(NodeId("a".into())));
+        world.delete(Section::Nodes, "a");
+        let dead = Output::NodeDead { node: NodeId("a".into()), incarnation: 1 };
+        world.chronicle.after(world.time(), true, &[dead]);
+        assert_eq!(world.told(), ["a has joined", "a is dead: silent for 0 ms"]);
     }
 
     #[test]
