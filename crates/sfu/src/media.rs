@@ -32,6 +32,44 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 const KEYFRAME_INTERVAL: [Duration; MAX_SPATIAL_LAYERS] =
     [Duration::from_millis(500), Duration::from_millis(1_000), Duration::from_millis(1_000)];
 
+/// A request that was answered may be followed by another one so soon, …
+const KEYFRAME_PAUSE: Duration = Duration::from_millis(100);
+/// … and so many times, before the above holds again: whoever connects right after a key frame would wait for long.
+const KEYFRAME_BURST: u8 = 3;
+
+/// When a publisher was asked for key frames of a layer.
+#[derive(Default)]
+struct KeyframeRequests {
+    wanted: bool,
+    asked: Option<Instant>,
+    /// A key frame has come since.
+    answered: bool,
+    /// Asked sooner than [`KEYFRAME_INTERVAL`] after the one before, in a row.
+    hurried: u8,
+}
+
+impl KeyframeRequests {
+    fn came(&mut self) {
+        self.wanted = false;
+        self.answered = true;
+    }
+
+    /// Whether to ask now.
+    fn take(&mut self, now: Instant, interval: Duration) -> bool {
+        let since = self.asked.map(|at| now.duration_since(at));
+        let rested = since.is_none_or(|since| since >= interval);
+        let hurries = self.answered
+            && self.hurried < KEYFRAME_BURST
+            && since.is_some_and(|since| since >= KEYFRAME_PAUSE);
+        if !self.wanted || !(rested || hurries) {
+            return false;
+        }
+        self.hurried = if rested { 0 } else { self.hurried + 1 };
+        (self.asked, self.answered) = (Some(now), false);
+        true
+    }
+}
+
 /// One encoding of a track as it arrives.
 pub(crate) struct Layer {
     /// The publisher's stream; `None` until its first packet.
@@ -43,8 +81,7 @@ pub(crate) struct Layer {
     /// The publisher's clock: this RTP time was at this NTP time.
     pub(crate) clock: Option<(u64, u32)>,
     rate: Rate,
-    keyframe_asked: Option<Instant>,
-    keyframe_wanted: bool,
+    keyframes: KeyframeRequests,
     /// Dependency structure in force (AV1, VP9 with the extension).
     structure: Option<Arc<Structure>>,
 }
@@ -76,8 +113,7 @@ impl TrackMedia {
             last_packet: None,
             clock: None,
             rate: Rate::default(),
-            keyframe_asked: None,
-            keyframe_wanted: false,
+            keyframes: KeyframeRequests::default(),
             structure: None,
         };
         TrackMedia {
@@ -116,7 +152,7 @@ impl TrackMedia {
             target.rate.add(now, payload.len());
             let Some(stored) = target.describe(packet, payload, descriptor) else { return false };
             if stored.info.keyframe {
-                target.keyframe_wanted = false;
+                target.keyframes.came();
             }
             target.ring.insert(packet.seq, stored, payload, descriptor.unwrap_or_default());
         }
@@ -144,20 +180,15 @@ impl TrackMedia {
     /// Notes that somebody waits for a key frame of a layer.
     pub(crate) fn want_keyframe(&mut self, layer: usize) {
         if let Some(layer) = self.layers.get_mut(layer) {
-            layer.keyframe_wanted = true;
+            layer.keyframes.wanted = true;
         }
     }
 
     /// The streams to ask for a key frame now: wanted, alive and not asked too recently.
     pub(crate) fn take_keyframe_requests(&mut self, now: Instant) -> impl Iterator<Item = StreamKey> + '_ {
         self.layers.iter_mut().enumerate().filter_map(move |(index, layer)| {
-            let rested =
-                layer.keyframe_asked.is_none_or(|at| now.duration_since(at) >= KEYFRAME_INTERVAL[index]);
-            if !layer.keyframe_wanted || !rested {
-                return None;
-            }
-            layer.keyframe_asked = Some(now);
-            layer.stream
+            let stream = layer.stream?;
+            layer.keyframes.take(now, KEYFRAME_INTERVAL[index]).then_some(stream)
         })
     }
 }
@@ -234,5 +265,40 @@ impl Rate {
             return (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
         }
         self.last_bps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(500);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_key_frame_that_does_not_come_is_asked_for_once_an_interval() {
+        let (now, mut requests) = (Instant::now(), KeyframeRequests::default());
+        assert!(!requests.take(now, INTERVAL), "nobody wants one");
+        requests.wanted = true;
+        let asked = (0..2_000).step_by(20).filter(|at| requests.take(now + ms(*at), INTERVAL));
+        assert_eq!(asked.collect::<Vec<_>>(), [0, 500, 1_000, 1_500]);
+    }
+
+    /// Who connected just after a key frame saw nothing for half a second.
+    #[test]
+    fn whoever_comes_right_after_a_key_frame_gets_another_one_soon_but_not_without_end() {
+        let (now, mut requests) = (Instant::now(), KeyframeRequests::default());
+        let mut asked = Vec::new();
+        for at in (0..2_000).step_by(20) {
+            requests.wanted = true;
+            if requests.take(now + ms(at), INTERVAL) {
+                asked.push(at);
+                requests.came();
+            }
+        }
+        assert_eq!(asked, [0, 100, 200, 300, 800, 900, 1_000, 1_100, 1_600, 1_700, 1_800, 1_900]);
     }
 }

@@ -35,7 +35,7 @@ use crate::speakers::Speakers;
 use data::Nonces;
 pub(crate) use join::ResumeFaults;
 use migrate::{Moving, Recent};
-use restore::{Describe, Expected};
+use restore::{Describe, Expected, Reunion};
 use timers::Timers;
 use updates::Batched;
 
@@ -112,6 +112,7 @@ pub struct Room {
     recent: Recent,
     /// Who was here when the room's former node died, and has not come back yet.
     expected: Expected,
+    reunion: Reunion,
     describe: Describe,
 }
 
@@ -176,6 +177,7 @@ impl Room {
             moving: None,
             recent: Recent::default(),
             expected: Expected::default(),
+            reunion: Reunion::default(),
             describe: Describe::new(now),
         }
     }

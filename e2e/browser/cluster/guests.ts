@@ -1,6 +1,7 @@
 /**
  * Two browsers in a meeting of others: `node build/guests.js ROOM`. Speaks lines of JSON with whoever started it: says
- * `{"ready":true}`, answers `{"since_ms":…,"to_ms":…}` with what was noticed in that span, and leaves at the end of input.
+ * `{"ready":true}`, answers `{"since_ms":…,"to_ms":…}` with what was noticed in that span and `"report"` with all that helps
+ * to understand a failure, and leaves at the end of input.
  */
 import { createInterface } from "node:readline";
 import { Cast } from "../helpers/cast.ts";
@@ -32,7 +33,12 @@ const seen = await Promise.all(members.map((member) => member.does.people()));
 const everybody = [...new Set(seen.flatMap((people) => Object.keys(people)))];
 say({ ready: true });
 for await (const line of createInterface(process.stdin)) {
-  const span = JSON.parse(line) as Span;
+  const question = JSON.parse(line) as Span | "report";
+  if (question === "report") {
+    say({ report: await cast.report() });
+    continue;
+  }
+  const span = question;
   const noticed = await Promise.all(members.map((member) => report(member, span)));
   say({
     gap_ms: Math.max(...noticed.map((one) => one.gap_ms)),

@@ -23,10 +23,16 @@ const GRID = { columns: 8, rows: 6 };
 /** At 48 kHz: bins of 12 Hz, a window of 85 ms. */
 const FFT_SIZE = 4096;
 
+/** Not among TypeScript's own types: only Chromium has it on pages. */
+declare class MediaStreamTrackProcessor {
+  constructor(source: { track: MediaStreamTrack });
+  readonly readable: ReadableStream<VideoFrame>;
+}
+
 export class Stage {
   readonly #seats = new Map<RemoteTrack, HTMLMediaElement>();
-  /** When each picture of a participant's camera was shown, in milliseconds of Unix time. */
-  readonly #shown = new Map<string, number[]>();
+  /** When each picture of a participant's camera was decoded, in milliseconds of Unix time. */
+  readonly #arrivals = new Map<string, number[]>();
   readonly #analysers = new Map<RemoteTrack, AnalyserNode>();
   readonly #canvas = new OffscreenCanvas(GRID.columns, GRID.rows);
   #audio: AudioContext | undefined;
@@ -39,28 +45,30 @@ export class Stage {
     element.style.height = "180px";
     document.body.append(element);
     this.#seats.set(track, element);
-    if (element instanceof HTMLVideoElement && track.source === Track.Source.Camera) this.#note(track, element);
+    if (track.source === Track.Source.Camera) void this.#note(track);
   }
 
   /** The longest time without a new picture of `identity` in a span of Unix time, its ends included. */
   longestGap(identity: string, since_ms: number, to_ms: number): number {
-    const within = (this.#shown.get(identity) ?? []).filter((at) => at >= since_ms && at <= to_ms);
+    const within = (this.#arrivals.get(identity) ?? []).filter((at) => at >= since_ms && at <= to_ms);
     const times = [since_ms, ...within, to_ms];
     return Math.max(...times.slice(1).map((at, index) => at - times[index]!));
   }
 
-  #note(track: RemoteTrack, element: HTMLVideoElement): void {
+  /** Reads what the decoder yields: elements show nothing where nobody would see them. */
+  async #note(track: RemoteTrack): Promise<void> {
     const identity = [...this.room.remoteParticipants.values()].find((person) =>
       [...person.trackPublications.values()].some((publication) => publication.track === track),
     )?.identity;
     if (identity === undefined) return;
-    const shown = this.#shown.get(identity) ?? [];
-    this.#shown.set(identity, shown);
-    const next = (at: number) => {
-      shown.push(performance.timeOrigin + at);
-      if (this.#seats.has(track)) element.requestVideoFrameCallback(next);
-    };
-    element.requestVideoFrameCallback(next);
+    const arrivals = this.#arrivals.get(identity) ?? [];
+    this.#arrivals.set(identity, arrivals);
+    const frames = new MediaStreamTrackProcessor({ track: track.mediaStreamTrack.clone() }).readable.getReader();
+    for (let next = await frames.read(); !next.done; next = await frames.read()) {
+      arrivals.push(Date.now());
+      next.value.close();
+      if (!this.#seats.has(track)) return frames.cancel();
+    }
   }
 
   hide(track: RemoteTrack): void {

@@ -54,9 +54,7 @@ class Guests:
     async def noticed(self, since: float, to: float) -> Noticed:
         """In a span of this process's monotonic clock."""
         unix_ms = lambda at: (time.time() - time.monotonic() + at) * 1000  # noqa: E731
-        question = json.dumps({"since_ms": unix_ms(since), "to_ms": unix_ms(to)})
-        self._process.stdin.write(question.encode() + b"\n")
-        answer = await self._line(ANSWER_LIMIT_S)
+        answer = await self._ask({"since_ms": unix_ms(since), "to_ms": unix_ms(to)})
         return Noticed(answer["gap_ms"] / 1000, answer["unseen"], answer["left"])
 
     async def goes_on(self) -> None:
@@ -66,7 +64,15 @@ class Guests:
         async def silent() -> bool:
             return (await self.noticed(now, time.monotonic())).unseen
 
-        await until("the browsers see everybody", silent, lambda unseen: not unseen)
+        try:
+            await until("the browsers see everybody", silent, lambda unseen: not unseen)
+        except AssertionError:
+            print((await self._ask("report"))["report"])
+            raise
+
+    async def _ask(self, question: object) -> dict:
+        self._process.stdin.write(json.dumps(question).encode() + b"\n")
+        return await self._line(ANSWER_LIMIT_S)
 
     async def leave(self) -> None:
         self._process.stdin.close()

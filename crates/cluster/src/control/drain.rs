@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::record::NodeId;
 
 /// Rooms of one node that move at the same time.
-pub const MAX_MOVES: usize = 4;
+pub const MAX_MOVES: usize = 2;
 
 /// Longest deadline of a drain that is accepted: a day.
 pub const MAX_DRAIN: Duration = Duration::from_secs(24 * 3600);

@@ -30,7 +30,8 @@ pub(super) const TOKEN_REFRESH: Duration = Duration::from_secs(300);
 
 /// `livekit-client` takes 2 s for a full reconnect. When its connection comes up before its tracks are published
 /// again it declares itself reconnected sooner, and then swallows all events of others until those 2 s are over
-/// (seen with 2.23: who rejoins meanwhile is never shown). So after a node's death it connects this late.
+/// (seen with 2.23: who rejoins meanwhile is never shown). So after a node's death it connects this late, or when
+/// everybody is back with what they published: see `restore`.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(1500);
 
 /// Faults that a client asked for to test its own resume logic (livekit.md §2.13).
@@ -86,6 +87,7 @@ impl Room {
         let connect_after =
             (before.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
         if let Some(before) = before {
+            self.reunion.came_back(key, before.tracks.len(), connect_after);
             self.end_former_stay(before);
         }
         let publisher = self.open_transport(now, key, Target::Publisher, PeerRole::Answerer);

@@ -13,6 +13,7 @@ use rtc::transport::DtlsIdentity;
 
 use super::{Life, Room};
 use crate::api::*;
+use crate::participant::ParticipantKey;
 use crate::snapshot::{ParticipantDescription, RoomDescription};
 
 /// Who does not come back within this time has left for good: all tries of an SDK (livekit.md §1.6) take less.
@@ -46,6 +47,26 @@ impl Expected {
     /// Nobody is waited for any longer.
     pub(super) fn expire_all(&mut self) {
         self.until = None;
+    }
+}
+
+/// How long a client takes to show what it was told last.
+const REUNION_MARGIN: Duration = Duration::from_millis(150);
+
+/// Those who came back after a node's death, until all have: only then some may connect (see `RECONNECT_PAUSE`).
+#[derive(Default)]
+pub(super) struct Reunion {
+    /// With how many tracks they are complete.
+    back: Vec<(ParticipantKey, usize)>,
+    /// They wait, until then at most.
+    waiting: Vec<(ParticipantKey, Instant)>,
+}
+
+impl Reunion {
+    /// `connects`: when its connection may come up, if that matters.
+    pub(super) fn came_back(&mut self, key: ParticipantKey, tracks: usize, connects: Option<Instant>) {
+        self.back.push((key, tracks));
+        self.waiting.extend(connects.map(|at| (key, at)));
     }
 }
 
@@ -151,6 +172,30 @@ impl Room {
             now + DESCRIBE_INTERVAL + DESCRIBE_INTERVAL_EACH * self.participants.len() as u32;
         let description = Box::new(self.describe());
         self.event(RoomEvent::Described(description));
+    }
+
+    /// Lets those connect who wait for others, once these are all back and announced to them.
+    pub(super) fn reunite(&mut self, now: Instant) {
+        self.reunion.waiting.retain(|(_, until)| now + REUNION_MARGIN < *until);
+        if self.reunion.waiting.is_empty() {
+            return;
+        }
+        let Reunion { back, waiting } = &self.reunion;
+        let published = back.iter().all(|(key, tracks)| {
+            self.participants.get(key).is_none_or(|participant| participant.published.len() >= *tracks)
+        });
+        let announced = waiting.iter().all(|(key, _)| {
+            self.participants.get(key).is_none_or(|participant| participant.unbound.is_empty())
+        });
+        if !self.expected.is_empty() || !published || !announced {
+            return;
+        }
+        for (key, _) in std::mem::take(&mut self.reunion).waiting {
+            if let Some(participant) = self.participants.get_mut(&key) {
+                let at = now + REUNION_MARGIN;
+                participant.transports().for_each(|(_, transport)| transport.peer.connect_after(at));
+            }
+        }
     }
 
     /// Those who did not come back in time have left.

@@ -116,6 +116,7 @@ impl Room {
             return self.check_moving(now);
         }
         self.end_expected(now);
+        self.reunite(now);
         self.tell_description(now);
         self.check_empty(now);
         if self.life == Life::Finished {
