@@ -14,6 +14,9 @@ pub(crate) struct Cluster {
     /// Unique and stable. Absent: the host's name.
     #[serde(default)]
     pub(crate) node_id: Option<String>,
+    /// What the cloud calls this machine, for those who add and remove nodes.
+    #[serde(default)]
+    pub(crate) instance_id: Option<String>,
     pub(crate) roles: Vec<Role>,
     /// Where other nodes reach this one, by mutual TLS. Its port is listened on at this address.
     pub(crate) internal_address: SocketAddr,

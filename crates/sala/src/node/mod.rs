@@ -250,7 +250,13 @@ fn record(config: &Config, settings: &settings::Cluster, node: &NodeId) -> anyho
         started_at_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
         registered: 0,
         replaces: None,
+        labels: instance(settings).into_iter().collect(),
     })
+}
+
+/// The label that names this machine at the cloud.
+fn instance(settings: &settings::Cluster) -> Option<(String, String)> {
+    settings.instance_id.clone().map(|id| (cluster::OCI_INSTANCE.to_owned(), id))
 }
 
 /// Different for each start: from the system's random source, by way of a hash map's keys.
