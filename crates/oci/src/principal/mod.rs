@@ -32,7 +32,7 @@ pub struct Principal(Arc<Kind>);
 
 enum Kind {
     User(ApiKey),
-    Instance(InstancePrincipal),
+    Instance(Box<InstancePrincipal>),
     Resource(ResourcePrincipal),
 }
 
@@ -48,7 +48,7 @@ impl Principal {
 
     /// This instance. Its session is made at the first call, so this succeeds before any policy does.
     pub async fn instance(imds: &Imds, settings: &Settings) -> Result<Principal, PrincipalError> {
-        Ok(Principal(Arc::new(Kind::Instance(InstancePrincipal::new(imds, settings).await?))))
+        Ok(Principal(Arc::new(Kind::Instance(Box::new(InstancePrincipal::new(imds, settings).await?)))))
     }
 
     /// The function whose environment this is.
