@@ -48,7 +48,7 @@ variable "openviduLicense" {
 }
 
 variable "region" {
-  description = "OCI region."
+  description = "OCI region in which everything is created."
   type        = string
   default     = "eu-frankfurt-1"
 
