@@ -81,8 +81,10 @@ resource "oci_core_instance" "master" {
     }
   }
 
-  # The network is open before the first boot, and on destroy closed after the last machine.
+  # The network is open before the first boot, and on destroy closed after the last machine. The locks go after the
+  # masters too: one that still ran would write its lock again, and the bucket could not be deleted.
   depends_on = [
+    oci_objectstorage_object.lock,
     oci_core_network_security_group_security_rule.ingress,
     oci_core_network_security_group_security_rule.machine_egress,
   ]
