@@ -1,8 +1,8 @@
-# The two locks, made free. Terraform makes them so that destroy finds and removes them; what they say from then on
+# The locks, made free. Terraform makes them so that destroy finds and removes them; what they say from then on
 # is the masters' business.
 
 resource "oci_objectstorage_object" "lock" {
-  for_each = toset(["boot.lock", "scalein.lock"])
+  for_each = toset(["boot.lock", "scalein.lock", "scaleout.lock"])
 
   namespace    = local.namespace
   bucket       = local.bucket_cluster_data

@@ -17,7 +17,7 @@ output "public_ip" {
 
 output "credentials" {
   description = "Where the credentials are."
-  value       = "In the console under Security, Vault, ${var.vault_ocid == "" ? "${var.stackName}-vault" : var.vault_ocid}, Secrets: for example MEET-INITIAL-ADMIN-PASSWORD, LIVEKIT-API-KEY and LIVEKIT-API-SECRET (View secret contents, Show decoded Base64 digit). On each master in /opt/openvidu/config/openvidu.env and meet.env."
+  value       = "In the console under Security, Vault, ${var.vault_ocid == "" ? "${var.stackName}-vault" : var.vault_ocid}, Secrets: for example MEET_INITIAL_ADMIN_PASSWORD, LIVEKIT_API_KEY and LIVEKIT_API_SECRET (View secret contents, Show decoded Base64 digit). On each master in /opt/openvidu/config/openvidu.env and meet.env."
 }
 
 output "ssh_key" {

@@ -25,6 +25,12 @@ locals {
 
     # Boot: a media node learns the public address that clients send media to.
     media-address = "allow dynamic-group ${local.media_group} to {VNIC_READ} ${local.here}"
+
+    # The drain watcher: a media node asks whether it is still in the pool, also when somebody detached it by hand.
+    media-see-pool = "allow dynamic-group ${local.media_group} to {INSTANCE_POOL_INSPECT, INSTANCE_POOL_READ} ${local.here}"
+
+    # The metrics: a master posts rooms, participants and load, for the operator to see. Only in our own namespace.
+    masters-post-metrics = "allow dynamic-group ${local.masters_group} to {METRIC_WRITE} ${local.here} where target.metrics.namespace = 'sala'"
   }
 
   vault_statements = {
@@ -32,7 +38,7 @@ locals {
     masters-vault = "allow dynamic-group ${local.masters_group} to {VAULT_READ, VAULT_CREATE_KEY, VAULT_CREATE_SECRET} ${local.at_vault} where ${local.this_vault}"
 
     # Boot: a master finds the key by its name or makes it, and a secret is encrypted with it.
-    masters-key = "allow dynamic-group ${local.masters_group} to {KEY_INSPECT, KEY_READ, KEY_CREATE, KEY_ENCRYPT, KEY_DECRYPT} ${local.at_vault}"
+    masters-key = "allow dynamic-group ${local.masters_group} to {KEY_INSPECT, KEY_CREATE, KEY_ENCRYPT, KEY_DECRYPT} ${local.at_vault}"
   }
 
   scaling_statements = local.elastic ? {
@@ -47,6 +53,9 @@ locals {
 
     # Scale-out and the sweep: the pool is found by its name, and its members are told from what was taken out of it.
     masters-see-pool = "allow dynamic-group ${local.masters_group} to {INSTANCE_POOL_INSPECT, INSTANCE_POOL_READ} ${local.here}"
+
+    # Scale-out: scaleout.lock decides which master looks after the need.
+    masters-scale-out-lock = "allow dynamic-group ${local.masters_group} to {OBJECT_READ, OBJECT_CREATE, OBJECT_OVERWRITE} ${local.here} where all {${local.lock_in}, target.object.name = 'scaleout.lock'}"
 
     # Scale-out: a master raises the pool's size within half a minute of need.
     masters-grow-pool = "allow dynamic-group ${local.masters_group} to {INSTANCE_POOL_UPDATE} ${local.here}"
