@@ -2,7 +2,9 @@
 
 locals {
   # As the masters derive it (sala oci boot).
-  host = var.domainName != "" ? var.domainName : "${replace(local.public_ip, ".", "-")}.sslip.io"
+  by_address   = can(regex("--certificate-for=ip", var.additionalInstallFlags))
+  derived_host = local.by_address ? local.public_ip : "${replace(local.public_ip, ".", "-")}.sslip.io"
+  host         = var.domainName != "" ? var.domainName : local.derived_host
 }
 
 output "url" {

@@ -249,6 +249,16 @@ def test_what_is_the_operators_is_used_and_never_deleted(stack):
     assert stack.outputs()["url"] == "https://198-51-100-7.sslip.io/"
 
 
+def test_the_url_is_the_one_that_the_masters_derive(stack):
+    stack.apply()
+    assert stack.outputs()["url"] == "https://203-0-113-9.sslip.io/"
+    stack.apply(additionalInstallFlags="--log-level=debug, --certificate-for=ip")
+    assert stack.outputs()["url"] == "https://203.0.113.9/"
+    stack.apply(domainName="meet.example.com")
+    assert stack.outputs()["url"] == "https://meet.example.com/"
+    assert "203.0.113.9" in stack.outputs()["next_step"]
+
+
 def test_arm_and_fixed_shapes(stack):
     changes = stack.plan(masterNodeShape="VM.Standard.A1.Flex", mediaNodeShape="BM.Standard.A1.160")
     master = changes[MASTERS[0]]["after"]
