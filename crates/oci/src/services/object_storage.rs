@@ -90,21 +90,36 @@ impl ObjectStorage {
 
     /// The object; 404 if there is none.
     pub async fn get(&self, bucket: &Bucket, name: &str) -> Result<Object, Error> {
-        let call = Call::get("GetObject", Service::ObjectStorage, object(bucket, name)).limit(MAX_OBJECT);
-        let answer = self.api.send(call).await?;
-        let etag = etag("GetObject", &answer)?;
-        let modified = answer.header("last-modified").and_then(|date| httpdate::parse_http_date(date).ok());
-        let content_type = answer.header(CONTENT_TYPE.as_str()).map(str::to_owned);
-        Ok(Object { etag, modified, content_type, bytes: answer.body })
+        self.dated(bucket, name).await.map(|(object, _)| object)
     }
 
     /// The object, or none. A bucket that is missing or hidden is an error, not none.
     pub async fn find(&self, bucket: &Bucket, name: &str) -> Result<Option<Object>, Error> {
-        match self.get(bucket, name).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.is_not_found() && error.code() == "ObjectNotFound" => Ok(None),
-            Err(error) => Err(error),
+        none_if_absent(self.get(bucket, name).await)
+    }
+
+    /// The object or none, and the service's time then: who competes for an object by time goes by that clock.
+    pub async fn find_dated(
+        &self,
+        bucket: &Bucket,
+        name: &str,
+    ) -> Result<Option<(Object, SystemTime)>, Error> {
+        let undated =
+            || Error::new("GetObject", Failure::BadAnswer { cause: "an answer without its date".into() });
+        match none_if_absent(self.dated(bucket, name).await)? {
+            Some((object, date)) => Ok(Some((object, date.ok_or_else(undated)?))),
+            None => Ok(None),
         }
+    }
+
+    async fn dated(&self, bucket: &Bucket, name: &str) -> Result<(Object, Option<SystemTime>), Error> {
+        let call = Call::get("GetObject", Service::ObjectStorage, object(bucket, name)).limit(MAX_OBJECT);
+        let answer = self.api.send(call).await?;
+        let etag = etag("GetObject", &answer)?;
+        let date = |name| answer.header(name).and_then(|date| httpdate::parse_http_date(date).ok());
+        let (modified, served) = (date("last-modified"), date("date"));
+        let content_type = answer.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        Ok((Object { etag, modified, content_type, bytes: answer.body }, served))
     }
 
     /// Writes the object under `condition`; 412 ([`Error::is_precondition_failed`]) if that does not hold.
@@ -143,11 +158,7 @@ impl ObjectStorage {
     pub async fn delete(&self, bucket: &Bucket, name: &str, only: Option<&Etag>) -> Result<bool, Error> {
         let call = Call::delete("DeleteObject", Service::ObjectStorage, object(bucket, name))
             .if_match(only.map(Etag::as_str));
-        match self.api.send(call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() && error.code() == "ObjectNotFound" => Ok(false),
-            Err(error) => Err(error),
-        }
+        none_if_absent(self.api.send(call).await).map(|deleted| deleted.is_some())
     }
 
     /// All objects whose name begins with `prefix`.
@@ -174,6 +185,15 @@ impl ObjectStorage {
 
 fn object(bucket: &Bucket, name: &str) -> String {
     path(["n", &bucket.namespace, "b", &bucket.name, "o", name])
+}
+
+/// The services tell a missing object from a bucket that is missing or hidden.
+fn none_if_absent<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() && error.code() == "ObjectNotFound" => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn etag(operation: &'static str, answer: &Answer) -> Result<Etag, Error> {
