@@ -24,7 +24,7 @@ output "credentials" {
 
 output "ssh_key" {
   description = "Where the SSH key is."
-  value       = var.sshKeyInBucket ? "Object ${var.stackName}-ssh-private-key.pem of the bucket ${local.bucket_cluster_data}. Download it, chmod 600 it, set sshKeyInBucket = false and apply: that deletes it from the bucket." : "No longer in the bucket."
+  value       = var.sshKeyInBucket ? "Object openvidu_private_ssh_key_${var.stackName}.pem of the bucket ${local.bucket_cluster_data}. Download it, chmod 600 it, set sshKeyInBucket = false and apply: that deletes it from the bucket." : "No longer in the bucket."
 }
 
 output "master_ips" {

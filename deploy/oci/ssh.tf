@@ -10,7 +10,7 @@ resource "oci_objectstorage_object" "ssh_private_key" {
 
   namespace    = local.namespace
   bucket       = local.bucket_cluster_data
-  object       = "${var.stackName}-ssh-private-key.pem"
+  object       = "openvidu_private_ssh_key_${var.stackName}.pem"
   content      = tls_private_key.ssh.private_key_openssh
   content_type = "application/x-pem-file"
 }
