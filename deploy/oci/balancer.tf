@@ -36,7 +36,7 @@ data "oci_core_public_ip" "given" {
 resource "oci_network_load_balancer_network_load_balancer" "stack" {
   compartment_id                 = var.compartment_ocid
   display_name                   = "${var.stackName}-nlb"
-  subnet_id                      = oci_core_subnet.masters.id
+  subnet_id                      = oci_core_subnet.balancer.id
   is_private                     = false
   is_preserve_source_destination = false
   network_security_group_ids     = [oci_core_network_security_group.balancer.id]
@@ -77,7 +77,7 @@ resource "oci_network_load_balancer_backend" "masters" {
   ip_address               = each.value.address
   port                     = each.value.port
 
-  # The balancer refuses an address in its subnet that nobody has.
+  # The balancer refuses an address that nobody has.
   depends_on = [oci_core_instance.master]
 }
 

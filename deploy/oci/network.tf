@@ -1,7 +1,8 @@
-# The network: masters and balancer, media nodes, and the function each have a subnet. What may pass is in ports.tf.
+# The network: balancer, masters, media nodes and function each have a subnet. What may pass is in ports.tf.
 
 locals {
   vcn_cidr       = "10.0.0.0/16"
+  balancer_cidr  = "10.0.0.0/24"
   masters_cidr   = "10.0.1.0/24"
   media_cidr     = "10.0.2.0/24"
   functions_cidr = "10.0.3.0/24"
@@ -10,7 +11,8 @@ locals {
   # A DNS label takes 15 letters and digits.
   dns_label = lower(substr(replace(var.stackName, "/[^A-Za-z0-9]/", ""), 0, 15))
 
-  # Fixed, so that a master which is replaced has the address that the others know.
+  # Fixed, so that a master which is replaced has the address that the others know. Nothing else is in their subnet: it
+  # might be given one of these.
   master_private_ips = { for number in ["1", "2", "3", "4"] : number => cidrhost(local.masters_cidr, 10 + tonumber(number)) }
 }
 
@@ -49,6 +51,17 @@ resource "oci_core_security_list" "closed" {
   vcn_id         = oci_core_vcn.stack.id
   display_name   = "${var.stackName}-closed-sl"
   freeform_tags  = local.tags
+}
+
+resource "oci_core_subnet" "balancer" {
+  compartment_id    = var.compartment_ocid
+  vcn_id            = oci_core_vcn.stack.id
+  cidr_block        = local.balancer_cidr
+  display_name      = "${var.stackName}-nlb-subnet"
+  dns_label         = "balancer"
+  route_table_id    = oci_core_route_table.public.id
+  security_list_ids = [oci_core_security_list.closed.id]
+  freeform_tags     = local.tags
 }
 
 resource "oci_core_subnet" "masters" {

@@ -136,6 +136,11 @@ def test_the_guides_four_variables_are_enough_for_a_deployment(stack):
     masters = {master["display_name"]: master for master in stack.world.of_type("oci_core_instance")}
     assert sorted(masters) == [f"openvidu-ha-master-node-{number}" for number in (1, 2, 3, 4)]
     assert {master["fault_domain"] for master in masters.values()} == {f"FAULT-DOMAIN-{number}" for number in (1, 2, 3)}
+    subnets = {subnet["id"]: subnet["cidr_block"] for subnet in stack.world.of_type("oci_core_subnet")}
+    of_masters = {subnets[master["create_vnic_details"][0]["subnet_id"]] for master in masters.values()}
+    assert of_masters == {"10.0.1.0/24"}, "there the masters have fixed addresses"
+    (balancer,) = stack.world.of_type("oci_network_load_balancer_network_load_balancer")
+    assert subnets[balancer["subnet_id"]] == "10.0.0.0/24", "which the balancer must not be given"
     assert stack.pool()["size"] == 1 and stack.pool()["display_name"] == "openvidu-ha-media-pool"
     (function,) = stack.world.of_type("oci_functions_function")
     assert function["image"] == "fra.ocir.io/mytenancy/sala-scalein:0.1.0"
