@@ -118,7 +118,7 @@ impl Error {
 
     /// 409 `IncorrectState`: the resource is in transition; later it may do.
     pub fn is_incorrect_state(&self) -> bool {
-        self.status() == Some(409) && matches!(self.code(), "IncorrectState" | "LockConflict" | "Conflict")
+        self.status() == Some(409) && matches!(self.code(), "IncorrectState" | "LockConflict")
     }
 
     /// 429, or a limit of the tenancy.

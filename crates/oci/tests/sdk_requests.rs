@@ -159,6 +159,11 @@ async fn secrets() {
     golden!("cancel_deletion", |cloud| cloud.secrets().cancel_deletion(&secret));
     let versions = golden!("secret_versions", |cloud| cloud.secrets().versions(&secret));
     assert_eq!((versions[0].version_number, &versions[0].stages[..]), (3, &["CURRENT".to_owned()][..]));
+    golden!("schedule_version_deletion", |cloud| cloud.secrets().schedule_version_deletion(
+        &secret,
+        2,
+        Some(at())
+    ));
     let read = golden!("read_secret", |cloud| cloud.secrets().read(&secret));
     assert_eq!((read.value.text(), read.version_number), (Some("s3cret"), 3));
     let read = golden!("read_secret_by_name", |cloud| cloud.secrets().read_by_name(&vault, "A-SECRET"));

@@ -1,6 +1,7 @@
 //! Why nobody can sign.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::endpoints::SettingsError;
 use crate::error::Error;
@@ -32,6 +33,8 @@ pub enum PrincipalError {
     Token(&'static str),
     #[error("the session token ended {0} s ago and no newer one is there")]
     TokenEnded(u64),
+    #[error("no session within {0:?}")]
+    Slow(Duration),
     #[error("the instance's certificate cannot be used: {0}")]
     Certificate(&'static str),
     #[error(transparent)]
@@ -55,7 +58,7 @@ impl PrincipalError {
         match self {
             PrincipalError::Call(error) => error.is_transient(),
             // The platform writes a newer one in time; certificate and key are read one after the other.
-            PrincipalError::TokenEnded(_) | PrincipalError::Certificate(_) => true,
+            PrincipalError::TokenEnded(_) | PrincipalError::Certificate(_) | PrincipalError::Slow(_) => true,
             _ => false,
         }
     }
@@ -80,6 +83,9 @@ impl PrincipalError {
             PrincipalError::Signing(_) => "use the key that belongs to the API key's fingerprint",
             PrincipalError::ResourceVersion(_) | PrincipalError::Token(_) | PrincipalError::TokenEnded(_) => {
                 "run it as an OCI function; if it is one, deploy it again"
+            }
+            PrincipalError::Slow(_) => {
+                "check that the instance reaches its metadata (169.254.169.254) and auth.<region>.oraclecloud.com"
             }
             PrincipalError::Certificate(_) => {
                 "it comes from the instance's metadata: reboot the instance if it stays so"

@@ -14,7 +14,7 @@ use crate::endpoints::{Endpoints, Region, Service};
 use crate::imds::Imds;
 use crate::ocid::Ocid;
 use crate::signing::Signer;
-use crate::transport::{Budget, HttpClient};
+use crate::transport::{Budget, HttpClient, Policy};
 
 /// How often certificate and key are read anew because they do not belong together.
 const READS: u32 = 3;
@@ -31,13 +31,14 @@ pub(super) struct InstancePrincipal {
 
 impl InstancePrincipal {
     pub(super) async fn new(imds: &Imds, settings: &Settings) -> Result<InstancePrincipal, PrincipalError> {
-        let region = Region::from_info(&imds.region_info().await?)?;
+        let region = region(imds).await?;
         let tenancy = leaf(imds).await?.tenancy().clone();
         let endpoints = Endpoints::new(region.clone(), settings.endpoint.clone());
         let federation = Federation {
             http: HttpClient::new(),
             endpoint: endpoints.of(Service::Auth).clone(),
-            policy: settings.policy,
+            // The call that needs the session is itself tried again.
+            policy: Policy { max_attempts: 1, ..settings.policy },
             budget: Budget::new(),
         };
         let (session, renewing) = (StdMutex::new(None), Mutex::new(()));
@@ -100,6 +101,17 @@ impl InstancePrincipal {
         let signer = session.signer.clone();
         *self.session.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(session);
         Ok(signer)
+    }
+}
+
+async fn region(imds: &Imds) -> Result<Region, PrincipalError> {
+    match imds.region_info().await {
+        Ok(info) => Ok(Region::from_info(&info)?),
+        // Metadata of older hosts tell the name only.
+        Err(error) if error.is_not_found() => {
+            Ok(Region::named(&imds.instance().await?.canonical_region_name)?)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

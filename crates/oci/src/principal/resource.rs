@@ -121,3 +121,73 @@ fn load(token: &Source, key: &Source) -> Result<Loaded, PrincipalError> {
     let signer = Signer::new(format!("ST${token}"), Arc::new(key_from_pem(key.read()?.as_bytes())?));
     Ok(Loaded { token, signer, claims })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::UNIX_EPOCH;
+
+    use super::super::token::test_token;
+    use super::*;
+
+    const PEM: &str = include_str!("../../tests/golden/test-key.pem");
+
+    fn now() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    fn variables(token: &str) -> BTreeMap<&'static str, String> {
+        let values = [(VERSION, "2.2"), (TOKEN, token), (KEY, PEM), (REGION, "eu-frankfurt-1")];
+        values.into_iter().map(|(name, value)| (name, value.to_owned())).collect()
+    }
+
+    fn made(variables: &BTreeMap<&'static str, String>) -> Result<ResourcePrincipal, PrincipalError> {
+        ResourcePrincipal::from_env(&|name| variables.get(name).cloned())
+    }
+
+    #[test]
+    fn a_function_signs_with_what_the_platform_gave() {
+        let function = made(&variables(&test_token(now(), now() + 1200))).unwrap();
+        assert_eq!(
+            (function.tenancy().as_str(), function.region().name()),
+            ("ocid1.tenancy.oc1..t", "eu-frankfurt-1")
+        );
+        let signer = function.signer().unwrap();
+        // The same text is there for ever: being refused, it cannot be renewed.
+        assert!(function.renewed(&signer).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_token_in_a_file_is_read_anew_when_it_ends() {
+        let file = std::env::temp_dir().join(format!("sala-oci-rpst-{}", std::process::id()));
+        std::fs::write(&file, test_token(now() - 1200, now() - 5)).unwrap();
+        let function = made(&variables(file.to_str().unwrap())).unwrap();
+        assert!(matches!(function.signer(), Err(PrincipalError::TokenEnded(5..))));
+        std::fs::write(&file, test_token(now(), now() + 1200)).unwrap();
+        let signer = function.signer().unwrap();
+        // Half a file does no harm while the token before holds.
+        std::fs::write(&file, "ey").unwrap();
+        assert!(function.signer().unwrap().is(&signer));
+        std::fs::write(&file, test_token(now(), now() + 2400)).unwrap();
+        assert!(!function.renewed(&signer).unwrap().unwrap().is(&signer));
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn another_environment_than_that_of_functions_is_named() {
+        let good = variables(&test_token(now(), now() + 1200));
+        let with = |name, value: Option<&str>| {
+            let mut changed = good.clone();
+            match value {
+                Some(value) => changed.insert(name, value.to_owned()),
+                None => changed.remove(name),
+            };
+            made(&changed).err().unwrap().to_string()
+        };
+        assert!(with(VERSION, Some("1.1")).contains("only 2.2"));
+        assert_eq!(with(TOKEN, None), format!("{TOKEN} is not set"));
+        assert!(with(TOKEN, Some("x.y.z")).contains("session token"));
+        assert!(with(KEY, Some("/no/such/file")).contains("/no/such/file"));
+        assert!(with(REGION, Some("???")).contains("region"));
+    }
+}

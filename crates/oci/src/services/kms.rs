@@ -1,6 +1,7 @@
 //! Vaults and the master encryption keys in them. Keys are managed at an endpoint of the vault's own.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,6 +11,7 @@ use crate::endpoints::Service;
 use crate::error::Error;
 use crate::ocid::Ocid;
 use crate::transport::{Api, Call, path};
+use crate::wire_time;
 
 /// Key management.
 #[derive(Clone)]
@@ -53,6 +55,8 @@ pub struct Key {
     pub lifecycle_state: KeyState,
     #[serde(default)]
     pub protection_mode: Option<String>,
+    #[serde(default, with = "wire_time::optional")]
+    pub time_created: Option<SystemTime>,
 }
 
 states! {

@@ -168,6 +168,22 @@ impl Secrets {
         self.api.list(Call::get("ListSecretVersions", Service::Vaults, root(&[id, "versions"]))).await
     }
 
+    /// A version that is neither current nor pending: at least a day ahead. It counts no more against the limit.
+    pub async fn schedule_version_deletion(
+        &self,
+        id: &Ocid,
+        version: u64,
+        at: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        let body = match at {
+            Some(at) => json!({ "timeOfDeletion": wire_time::to_rfc3339(at) }),
+            None => json!({}),
+        };
+        let path = root(&[id, "version", &version.to_string(), "actions", "scheduleDeletion"]);
+        let call = Call::post("ScheduleSecretVersionDeletion", Service::Vaults, path).json(&body);
+        self.api.send(call).await.map(drop)
+    }
+
     /// The current content.
     pub async fn read(&self, id: &Ocid) -> Result<SecretBundle, Error> {
         let path = path(["20190301", "secretbundles", id]);

@@ -118,13 +118,12 @@ impl Api {
 
     /// One attempt; a signature that is refused is made anew once, since a session may end before its time.
     async fn attempt(&self, call: &Call, within: Duration) -> Result<Answer, Error> {
-        let failed = |error: PrincipalError| Error::new(call.operation, Failure::Principal(error));
         let principal = &self.shared.principal;
-        let signer = principal.signer().await.map_err(failed)?;
+        let signer = in_time(call, within, principal.signer()).await?;
         let first = self.exchange(call, &signer, within).await;
         match &first {
             Err(error) if error.status() == Some(401) => {
-                match principal.renewed(&signer).await.map_err(failed)? {
+                match in_time(call, within, principal.renewed(&signer)).await? {
                     Some(signer) => self.exchange(call, &signer, within).await,
                     None => first,
                 }
@@ -164,6 +163,19 @@ impl Api {
         headers.insert(HeaderName::from_static(id_header), header(request_id)?);
         signed(base, call, headers, signer, true, now)
     }
+}
+
+/// A session takes its part of an attempt's time.
+async fn in_time<T>(
+    call: &Call,
+    within: Duration,
+    session: impl Future<Output = Result<T, PrincipalError>>,
+) -> Result<T, Error> {
+    let result = match tokio::time::timeout(within, session).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(PrincipalError::Slow(within)),
+    };
+    result.map_err(|error| Error::new(call.operation, Failure::Principal(error)))
 }
 
 /// The signed request; the federation endpoint wants the host left out of the signature.

@@ -180,7 +180,22 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_arrives_as_it_was(segment in ".{1,40}", value in ".{0,40}") {
+            let call = Call::get("Test", Service::Core, path(["x", &segment])).query("q", &value);
+            let uri: Uri = call.target.parse().unwrap();
+            let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+            let segments: Vec<_> = uri.path().split('/').collect();
+            prop_assert_eq!((segments.len(), decoded(segments[2])), (3, segment));
+            prop_assert_eq!(decoded(uri.query().unwrap().strip_prefix("q=").unwrap()), value);
+        }
+    }
 
     #[test]
     fn what_is_odd_in_a_name_stays_one_segment_and_one_value() {

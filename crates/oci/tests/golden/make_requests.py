@@ -153,6 +153,8 @@ CASES = [
     ("cancel_deletion", None, {}, lambda: vaults.cancel_secret_deletion("ocid1.vaultsecret.s")),
     ("secret_versions", [{"versionNumber": 3, "stages": ["CURRENT"], "secretId": "s", "timeCreated": TIME}], {},
      lambda: vaults.list_secret_versions("ocid1.vaultsecret.s")),
+    ("schedule_version_deletion", None, {}, lambda: vaults.schedule_secret_version_deletion(
+        "ocid1.vaultsecret.s", 2, VM.ScheduleSecretVersionDeletionDetails(time_of_deletion=AT))),
     ("read_secret", BUNDLE, ETAG, lambda: bundles.get_secret_bundle("ocid1.vaultsecret.s")),
     ("read_secret_by_name", BUNDLE, ETAG, lambda: bundles.get_secret_bundle_by_name("A-SECRET", "ocid1.vault.v")),
     ("get_vault", VAULT, ETAG, lambda: kms_vaults.get_vault("ocid1.vault.v")),

@@ -1,6 +1,9 @@
 //! A service on loopback: records what is asked and answers as a test says.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod instance;
+pub(crate) mod signature;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
