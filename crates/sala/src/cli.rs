@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cluster_up::ClusterCommand;
 use crate::load_test::LoadTestArgs;
+use crate::oci::OciCommand;
 
 #[derive(Parser)]
 #[command(
@@ -63,6 +64,11 @@ pub(crate) enum Command {
         sala load-test --rooms 50 --publishers 1 --subscribers 2 --no-video --duration 2m --json\n\n\
         What the figures mean: docs/load-test.md")]
     LoadTest(Box<LoadTestArgs>),
+    /// On machines of Oracle Cloud
+    Oci {
+        #[command(subcommand)]
+        command: OciCommand,
+    },
     /// Make API keys
     Keys {
         #[command(subcommand)]

@@ -8,6 +8,7 @@ mod dev;
 mod load_test;
 mod log;
 mod node;
+mod oci;
 mod server;
 mod token;
 mod web;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Room { command } => admin::run(command),
         Command::Cluster { command } => cluster_up::run(command),
         Command::LoadTest(args) => load_test::run(*args),
+        Command::Oci { command } => oci::run(command),
         Command::Keys { command: KeysCommand::Generate } => {
             let (key, secret) = auth::random_key_pair();
             println!("{key}: {}", secret.reveal());

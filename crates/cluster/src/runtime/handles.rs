@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -74,6 +75,11 @@ impl Master {
             nodes.sort();
             nodes.into_iter().map(|(_, _, id, address)| (id, address)).collect()
         })
+    }
+
+    /// How many rooms have found no node here since the start: more nodes are needed.
+    pub fn refused_rooms(&self) -> u64 {
+        self.core.refused.load(Ordering::Relaxed)
     }
 
     /// Whether `node` is held for dead.

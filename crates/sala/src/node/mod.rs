@@ -1,10 +1,13 @@
 //! `sala serve` as a node of a cluster: what its roles need, wired together.
 //!
 //! Every node: certificates, links to the masters, the internal port, the control plane. A master: the gateway.
-//! A media node ([`media`]): shards and the signalling endpoint, behind the internal port.
+//! A media node ([`media`]): shards and the signalling endpoint, behind the internal port. In Oracle Cloud a master
+//! also takes part in [`scaling`].
 
+pub(crate) mod beside;
 mod internal;
 mod media;
+mod scaling;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +24,7 @@ use net::{Fence, Shards};
 use store::{Credentials, EtcdConfig, EtcdStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config::{Config, cluster as settings};
 use crate::log;
@@ -99,6 +103,10 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         }
         None => None,
     };
+    let mut beside = JoinSet::new();
+    if let Some(master) = runtime.master().filter(|_| config.oci.scaling) {
+        beside.spawn(scaling::run(master, node.clone(), settings.id.clone(), config.oci.pace()));
+    }
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");
 
     let stopped_by = tokio::select! {
@@ -112,6 +120,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         media.drain(settings.drain_deadline).await;
     }
     tracing::info!("stopping");
+    beside.shutdown().await;
     runtime.leave().await;
     stop.send_replace(true);
     for task in gateway.into_iter() {
