@@ -12,7 +12,7 @@ pub(crate) enum OciCommand {
     /// Be the scale-in function: the process of its container
     #[command(after_help = "Oracle's service starts it and sets FN_LISTENER and FN_FORMAT; Terraform sets STACK_NAME,\n\
         COMPARTMENT_OCID, MIN_MEDIA_NODES, SCALE_TARGET_CPU, GRACE_SECONDS, MASTER_INSTANCE_OCIDS.\n\
-        How its image is built: deploy/function/README.md")]
+        How its image is built: deploy/oci/function/README.md")]
     Function,
     /// On a media node: drain it when it is taken out of the pool, then have the instance ended
     DrainWatch(DrainWatchArgs),
