@@ -119,9 +119,9 @@ impl LoadWatch {
     }
 
     /// Why no node can be spared now.
-    pub fn hold(&self, now: Instant) -> Option<String> {
+    pub fn hold(&self, now: Instant, hold: Duration) -> Option<String> {
         let since = now.saturating_duration_since(self.needed_at?);
-        (since < HOLD).then(|| format!("there was need for more {} s ago", since.as_secs()))
+        (since < hold).then(|| format!("there was need for more {} s ago", since.as_secs()))
     }
 
     /// Mean CPU of nodes that take rooms over the window, in percent; `None`: not seen for long enough.

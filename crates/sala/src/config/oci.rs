@@ -25,12 +25,15 @@ pub(crate) struct Oci {
     /// An instance younger than that is never held for one that nobody needs.
     #[serde(deserialize_with = "duration")]
     pub(crate) grace: Duration,
+    /// After need for more media nodes, none is spared for this long.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) hold: Duration,
 }
 
 impl Default for Oci {
     fn default() -> Self {
-        let Pace { cycle, lock_ttl, orphan_after, grace } = Pace::default();
-        Oci { scaling: false, cycle, lock_ttl, orphan_after, grace }
+        let Pace { cycle, lock_ttl, orphan_after, grace, hold } = Pace::default();
+        Oci { scaling: false, cycle, lock_ttl, orphan_after, grace, hold }
     }
 }
 
@@ -42,6 +45,7 @@ impl Oci {
             lock_ttl: self.lock_ttl,
             orphan_after: self.orphan_after,
             grace: self.grace,
+            hold: self.hold,
         }
     }
 }

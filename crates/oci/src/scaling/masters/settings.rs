@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::invoker::{CYCLE, Mode};
 use super::super::orphans::ORPHAN_AFTER;
+use super::super::scale_out::HOLD;
 use super::super::tags;
 use crate::services::Bucket;
 use crate::{Error, Imds, Ocid};
@@ -20,6 +21,8 @@ pub struct Pace {
     pub orphan_after: Duration,
     /// An untagged instance younger than that is left alone.
     pub grace: Duration,
+    /// After need for more, no node is spared for this long.
+    pub hold: Duration,
 }
 
 impl Default for Pace {
@@ -29,6 +32,7 @@ impl Default for Pace {
             lock_ttl: Duration::from_secs(180),
             orphan_after: ORPHAN_AFTER,
             grace: Duration::from_secs(420),
+            hold: HOLD,
         }
     }
 }

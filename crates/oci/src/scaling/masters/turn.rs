@@ -74,7 +74,7 @@ impl<C: Cluster> Masters<C> {
     async fn call_scale_in(&self) {
         let (nodes, hold) = {
             let seen = self.seen();
-            (seen.smoothed(), seen.load.hold(Instant::now()))
+            (seen.smoothed(), seen.load.hold(Instant::now(), self.pace.hold))
         };
         let hold = match &nodes {
             Some(_) => hold,

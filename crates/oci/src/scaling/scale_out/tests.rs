@@ -69,8 +69,8 @@ fn a_room_that_found_no_node_is_need_for_ten_seconds() {
     watch.observe(then, &nodes, 1);
     assert_eq!(watch.need(then, TARGET), Some(Need::Refused));
     assert_eq!(watch.need(then + Duration::from_secs(11), TARGET), None);
-    assert!(watch.hold(then + Duration::from_secs(300)).is_some(), "no node is spared meanwhile");
-    assert!(watch.hold(then + Duration::from_secs(700)).is_none());
+    assert!(watch.hold(then + Duration::from_secs(300), HOLD).is_some(), "no node is spared meanwhile");
+    assert!(watch.hold(then + Duration::from_secs(700), HOLD).is_none());
 }
 
 #[test]
@@ -291,7 +291,7 @@ impl Cloud {
             .map(|(n, born)| Member { id: id(*n), running: true, created: Cloud::time(*born), tagged: false })
             .collect();
         let cpu = self.members.keys().filter_map(|n| Some((id(*n), self.measured(*n)?))).collect();
-        let hold = self.watch.hold(self.now());
+        let hold = self.watch.hold(self.now(), HOLD);
         let policy = Policy { min_nodes: self.min, target_cpu: TARGET, grace: Duration::from_secs(420) };
         let facts = Facts {
             now: Cloud::time(self.second),
