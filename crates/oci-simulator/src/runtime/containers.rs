@@ -36,6 +36,8 @@ struct Container {
     name: String,
     socket: PathBuf,
     child: Child,
+    /// Its token is good for a while only.
+    expires: Instant,
 }
 
 impl Drop for Container {
@@ -90,7 +92,7 @@ impl Containers {
     fn take_idle(&self, function: &str, idle: Duration) -> Option<Container> {
         let mut state = self.state();
         let waiting = state.idle.get_mut(function)?;
-        waiting.retain(|(used, _)| used.elapsed() < idle);
+        waiting.retain(|(used, container)| used.elapsed() < idle && Instant::now() < container.expires);
         while let Some((_, mut container)) = waiting.pop() {
             if matches!(container.child.try_wait(), Ok(None)) {
                 return Some(container);
@@ -180,7 +182,10 @@ async fn started(shared: &Arc<Shared>, id: &str) -> Result<Container, Refusal> {
         .spawn()
         .map_err(|error| failed(format!("{} does not run: {error}", command[0])))?;
     shared.containers.state().started += 1;
-    let mut container = Container { name, socket, child };
+    // The platform renews credentials; here a container is renewed with them, at half of their life.
+    let life = shared.cloud().0.settings.tokens.session_seconds.max(0) as u64 / 2;
+    let expires = Instant::now() + Duration::from_secs(life);
+    let mut container = Container { name, socket, child, expires };
     let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
     while UnixStream::connect(&container.socket).await.is_err() {
         if let Ok(Some(status)) = container.child.try_wait() {
