@@ -34,7 +34,7 @@ test: test-rust test-web test-browser test-python test-cluster test-deploy
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
-test-rust: .tools/packages-build .tools/packages-etcd
+test-rust: .tools/packages-build .tools/packages-etcd .tools/pebble/pebble
 	cargo test --workspace --locked
 
 ## test-web: the page's unit tests
@@ -134,6 +134,10 @@ deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/
 .tools/packages-etcd: scripts/packages.sh
 	scripts/packages.sh etcd:etcd-server etcdctl:etcd-client
 	@mkdir -p $(@D) && touch $@
+
+.tools/pebble/pebble: scripts/pebble.sh
+	scripts/pebble.sh
+	@touch $@
 
 .tools/packages-test: scripts/packages.sh .tools/packages-build
 	scripts/packages.sh chromium:chromium python3:python3 python3-venv:python3-venv

@@ -5,6 +5,7 @@
 //! also takes part in [`scaling`].
 
 pub(crate) mod beside;
+mod gateway;
 mod internal;
 mod media;
 mod scaling;
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use auth::Secret;
 use cluster::control::{MemberConfig, Selector};
-use cluster::gateway::{Bridge, CertificateFiles, Gateway, GatewayConfig, Limits, ProxyProtocol};
+use cluster::gateway::Gateway;
 use cluster::link::{InternalClient, Links, serve};
 use cluster::runtime::{LinkTransport, Runtime};
 use cluster::security::{Ca, NodeTls, PemSource};
@@ -96,7 +97,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     let gateway = match runtime.master() {
         Some(master) => {
             let director = Arc::new(master);
-            let gateway = gateway(&config, &settings, &node)?;
+            let gateway = gateway::config(&config, &settings.gateway, &node, &store).await?;
             let gateway = Gateway::bind(gateway, secrets.keys.clone(), director, client, local).await?;
             tracing::info!(https = ?gateway.https_addresses(), http = ?gateway.http_addresses(), "gateway runs");
             Some(tokio::spawn(gateway.run(until(stopped))))
@@ -281,36 +282,4 @@ fn selector(settings: &settings::NodeSelector) -> anyhow::Result<Selector> {
         "regions": settings.regions,
     });
     serde_json::from_value(value).context("cluster.node_selector")
-}
-
-fn gateway(config: &Config, settings: &settings::Cluster, node: &NodeId) -> anyhow::Result<GatewayConfig> {
-    let gateway = &settings.gateway;
-    let certificate = match (&gateway.certificate_file, &gateway.key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
-        }
-        (None, None) => None,
-        _ => bail!("cluster.gateway needs both certificate_file and key_file, or neither"),
-    };
-    let bridge = |bridge: &settings::Bridge| Bridge {
-        listen: bridge.listen,
-        port: bridge.port,
-        send_proxy_protocol: false,
-    };
-    Ok(GatewayConfig {
-        node_id: node.clone(),
-        https: gateway.https.clone(),
-        http: gateway.http.clone(),
-        redirect_to_https: false,
-        certificate,
-        server_names: Vec::new(),
-        proxy_protocol: gateway.proxy_protocol.then(ProxyProtocol::default),
-        bridges: gateway.bridges.iter().map(bridge).collect(),
-        auto_create_rooms: config.room.auto_create,
-        limits: Limits {
-            api_request_body_bytes: config.limit.max_api_request_body_size,
-            max_room_name_bytes: config.limit.max_room_name_length,
-            ..Limits::default()
-        },
-    })
 }
