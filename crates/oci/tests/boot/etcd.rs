@@ -80,7 +80,9 @@ impl SimEtcd {
         if settings.state == "new" {
             let ours = self.members.iter().find(|member| member.peer_urls.contains(&settings.peer_url));
             return match ours {
-                Some(member) if member.has_started() => Err("member has already been bootstrapped".to_owned()),
+                Some(member) if member.has_started() => {
+                    Err("member has already been bootstrapped".to_owned())
+                }
                 _ => {
                     self.bootstrap(at, settings);
                     Ok(Data { member: 0, token: settings.token.clone() })
@@ -182,7 +184,9 @@ impl SimEtcd {
         let left: Vec<Member> = self.members.iter().filter(|member| member.id != id).cloned().collect();
         let running = left.iter().filter(|member| self.runs(member)).count();
         if running <= left.len() / 2 {
-            return Err(StoreError("etcdserver: re-configuration failed due to not enough started members".into()));
+            return Err(StoreError(
+                "etcdserver: re-configuration failed due to not enough started members".into(),
+            ));
         }
         assert!(!self.running.values().any(|running| *running == id), "a member that runs was taken out");
         self.members = left;
@@ -215,5 +219,17 @@ impl SimEtcd {
 
     pub(crate) fn require_leader(&self, at: Ipv4Addr) -> Result<(), StoreError> {
         self.leader(at)
+    }
+}
+
+impl SimEtcd {
+    /// Once there are users, only root may see and change members.
+    pub(crate) fn require_root(&self, password: &str) -> Result<(), StoreError> {
+        match &self.users {
+            Some((root, _)) if root != password => {
+                Err(StoreError("etcdserver: authentication failed, invalid user ID or password".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 }

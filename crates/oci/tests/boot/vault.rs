@@ -20,7 +20,9 @@ pub(crate) enum SimState {
     Active,
     PendingDeletion,
     /// Until then it is in transition, and then active.
-    Moving { until_ms: u64 },
+    Moving {
+        until_ms: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -78,14 +80,19 @@ impl SimVault {
             return Err(ApiError::Conflict(format!("409: the name {name} is taken")));
         }
         self.writes += 1;
-        let mut secret =
-            SimSecret { state: SimState::Active, versions: Vec::new(), etag: 0, settles_ms: 0 };
+        let mut secret = SimSecret { state: SimState::Active, versions: Vec::new(), etag: 0, settles_ms: 0 };
         secret.push(value, now_ms);
         self.secrets.insert(name.to_owned(), secret);
         Ok(1)
     }
 
-    pub(crate) fn update(&mut self, id: &str, etag: &ETag, value: &str, now_ms: u64) -> Result<u64, ApiError> {
+    pub(crate) fn update(
+        &mut self,
+        id: &str,
+        etag: &ETag,
+        value: &str,
+        now_ms: u64,
+    ) -> Result<u64, ApiError> {
         let secret = self.secrets.get_mut(id).ok_or_else(|| ApiError::Denied("404".to_owned()))?;
         secret.settle(now_ms);
         if !matches!(secret.state, SimState::Active) || now_ms < secret.settles_ms {
