@@ -92,25 +92,32 @@ impl Budget {
     }
 }
 
-/// Whether `error` may pass by itself and the request may be sent again.
-fn worth_a_retry(error: &Error, safety: Safety, patience: Patience) -> bool {
-    if error.is_incorrect_state() {
-        return patience.incorrect_state;
+/// What a failed attempt means for the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Another attempt would fail likewise, or might do harm.
+    Final,
+    /// What the caller is patient for: asking again is no retry, and costs nothing.
+    Awaited,
+    /// A fault that may pass.
+    Fault,
+}
+
+fn verdict(error: &Error, safety: Safety, patience: Patience) -> Verdict {
+    let not_there_yet = (error.is_not_authorized() || error.is_not_found()) && error.status() != Some(401);
+    if (patience.incorrect_state && error.is_incorrect_state()) || (patience.propagation && not_there_yet) {
+        return Verdict::Awaited;
     }
-    if patience.propagation
-        && (error.is_not_authorized() || error.is_not_found())
-        && error.status() != Some(401)
-    {
-        return true;
-    }
-    match safety {
-        Safety::Idempotent => error.is_transient(),
-        Safety::Once => {
-            matches!(
-                error.failure(),
-                Failure::Unreachable { .. } | Failure::Principal(_) | Failure::Service { status: 429, .. }
-            ) && error.is_transient()
-        }
+    let harmless = match safety {
+        Safety::Idempotent => true,
+        Safety::Once => matches!(
+            error.failure(),
+            Failure::Unreachable { .. } | Failure::Principal(_) | Failure::Service { status: 429, .. }
+        ),
+    };
+    match harmless && error.is_transient() && !error.is_incorrect_state() {
+        true => Verdict::Fault,
+        false => Verdict::Final,
     }
 }
 
@@ -154,17 +161,28 @@ where
             Failure::Service { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let pause = pause(policy, attempts, asked, fastrand::f64());
-        let counted_out = patience.within.is_none() && attempts >= policy.max_attempts;
-        if counted_out
-            || start.elapsed() + pause >= deadline
-            || !worth_a_retry(&error, safety, patience)
-            || !budget.spend(Instant::now())
-        {
+        let verdict = verdict(&error, safety, patience);
+        let patient = patience.within.is_some();
+        if verdict == Verdict::Final || (!patient && attempts >= policy.max_attempts) {
             return Err(error);
         }
-        tracing::debug!(%error, ?pause, "a call to the cloud failed and is sent again");
-        tokio::time::sleep(pause).await;
+        let mut asked = asked;
+        loop {
+            let pause = pause(policy, attempts, asked.take(), fastrand::f64());
+            if start.elapsed() + pause >= deadline {
+                return Err(error);
+            }
+            let affordable = verdict == Verdict::Awaited || budget.spend(Instant::now());
+            // Whoever has patience waits for the budget as well.
+            if !affordable && !patient {
+                return Err(error);
+            }
+            tracing::debug!(%error, ?pause, affordable, "a call to the cloud failed and is to be sent again");
+            tokio::time::sleep(pause).await;
+            if affordable {
+                break;
+            }
+        }
     }
 }
 
@@ -186,10 +204,10 @@ mod tests {
     #[test]
     fn a_call_that_may_have_been_carried_out_is_not_repeated_blindly() {
         let none = Patience::default();
-        assert!(worth_a_retry(&lost(), Safety::Idempotent, none));
-        assert!(!worth_a_retry(&lost(), Safety::Once, none));
-        assert!(!worth_a_retry(&answered(503, "ServiceUnavailable"), Safety::Once, none));
-        assert!(worth_a_retry(&answered(429, "TooManyRequests"), Safety::Once, none));
+        assert_eq!(verdict(&lost(), Safety::Idempotent, none), Verdict::Fault);
+        assert_eq!(verdict(&lost(), Safety::Once, none), Verdict::Final);
+        assert_eq!(verdict(&answered(503, "ServiceUnavailable"), Safety::Once, none), Verdict::Final);
+        assert_eq!(verdict(&answered(429, "TooManyRequests"), Safety::Once, none), Verdict::Fault);
     }
 
     #[test]
@@ -199,22 +217,21 @@ mod tests {
         let policy = Patience { propagation: true, ..none };
         let (in_transition, not_found) =
             (answered(409, "IncorrectState"), answered(404, "NotAuthorizedOrNotFound"));
-        assert!(!worth_a_retry(&in_transition, Safety::Idempotent, none));
-        assert!(worth_a_retry(&in_transition, Safety::Idempotent, state));
-        assert!(!worth_a_retry(&not_found, Safety::Idempotent, state));
-        assert!(worth_a_retry(&not_found, Safety::Idempotent, policy));
+        assert_eq!(verdict(&in_transition, Safety::Idempotent, none), Verdict::Final);
+        assert_eq!(verdict(&in_transition, Safety::Idempotent, state), Verdict::Awaited);
+        assert_eq!(verdict(&not_found, Safety::Idempotent, state), Verdict::Final);
+        assert_eq!(verdict(&not_found, Safety::Idempotent, policy), Verdict::Awaited);
     }
 
     #[test]
     fn errors_of_ours_are_final() {
         for (status, code) in [(400, "InvalidParameter"), (412, "NoEtagMatch"), (501, "MethodNotImplemented")]
         {
-            assert!(
-                !worth_a_retry(&answered(status, code), Safety::Idempotent, Patience::default()),
-                "{status}"
-            );
+            let verdict = verdict(&answered(status, code), Safety::Idempotent, Patience::default());
+            assert_eq!(verdict, Verdict::Final, "{status}");
         }
-        assert!(!worth_a_retry(&answered(429, "LimitExceeded"), Safety::Idempotent, Patience::default()));
+        let limit = answered(429, "LimitExceeded");
+        assert_eq!(verdict(&limit, Safety::Idempotent, Patience::default()), Verdict::Final);
     }
 
     #[test]
