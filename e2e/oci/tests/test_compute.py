@@ -126,3 +126,12 @@ def test_a_killed_machine_runs_on_for_the_api(pooled):
     assert processes_below(root) == []
     assert pooled.computes.get_instance(one).data.lifecycle_state == "RUNNING"
     assert pooled.instance(one)["power"] == "dead"
+
+
+def test_no_machine_outlives_the_cloud(pooled):
+    one = members(pooled)[0].id
+    wait_until(lambda: file_of(pooled, one, "state") == "up\n")
+    root = pooled.instance(one)["root"]
+    assert processes_below(root)
+    pooled.process.kill()
+    wait_until(lambda: processes_below(root) == [], of="the end of its machines")

@@ -34,7 +34,6 @@ def test_cpu_shows_per_instance_after_a_lag(new_cloud, operator):
     # A minute to measure, and a minute until it shows.
     for _ in range(3):
         cloud.advance(60)
-        wait_until(lambda: cloud.instance("a")["cpu"]["lastMinute"] == 80)
     found = {one.dimensions["resourceDisplayName"]: one.aggregated_datapoints for one in
              summary(client, "CpuUtilization[5m].mean()")}
     assert {name: points[-1].value for name, points in found.items()} == {"a": 80, "b": 20}
@@ -91,10 +90,6 @@ def test_the_pool_grows_by_its_own_rule_and_never_shrinks(new_cloud, operator):
             for member in cloud.state()["pools"][0]["members"]:
                 cloud.admin("PUT", f"instances/{member}/cpu", {"percent": percent})
             cloud.advance(60)
-            wait_until(lambda: all(
-                cloud.instance(member)["cpu"]["lastMinute"] == percent
-                for member in cloud.state()["pools"][0]["members"] if cloud.instance(member)["state"] == "RUNNING"
-            ) or True)
 
     minutes(10, 30)
     assert cloud.state()["pools"][0]["size"] == 1
@@ -104,3 +99,4 @@ def test_the_pool_grows_by_its_own_rule_and_never_shrinks(new_cloud, operator):
     assert cloud.state()["pools"][0]["size"] == 2
     managed = operator(cloud, oci.core.ComputeManagementClient)
     managed.update_instance_pool(cloud.state()["pools"][0]["id"], UpdateInstancePoolDetails(size=1))
+    wait_until(lambda: len(cloud.state()["pools"][0]["members"]) == 1)

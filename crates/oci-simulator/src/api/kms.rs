@@ -140,7 +140,8 @@ fn create_key(context: &mut Context<'_>) -> Reply {
     };
     let enabled_from = context.cloud_now() + context.cloud.settings.after(|delays| delays.key_seconds);
     let region_key = context.cloud.settings.region_key.clone();
-    let id = context.cloud.kms.create_key(new, &region_key, context.now.unix_ms, enabled_from).id.clone();
+    let id = new.id.clone();
+    context.cloud.kms.create_key(new, &region_key, context.now.unix_ms, enabled_from);
     let key = &context.cloud.kms.keys[&id];
     let answer = Answer::json(&key_json(context, key)).with("etag", ocid::named("etag", "", &key.id));
     context.cloud.retries.remember("CreateKey", context.request, &answer);

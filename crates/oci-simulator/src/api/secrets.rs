@@ -178,7 +178,7 @@ fn create(context: &mut Context<'_>) -> Reply {
     };
     let (now, pace) = (context.now, context.cloud.settings.secret_pace());
     let region_key = context.cloud.settings.region_key.clone();
-    let id = context.cloud.secrets.create(new, &region_key, now, pace)?.id.clone();
+    let id = context.cloud.secrets.create(new, &region_key, now, pace)?;
     let answer = whole(context, &context.cloud.secrets.all[&id]);
     context.cloud.retries.remember("CreateSecret", context.request, &answer);
     Ok(answer.into())

@@ -168,7 +168,7 @@ impl Compute {
     pub(crate) fn find(&self, name: &str) -> Option<&Instance> {
         let named = || self.all.values().filter(|instance| instance.display_name == name);
         let living = || named().find(|instance| !instance.state.is_gone());
-        self.all.get(name).or_else(living).or_else(|| named().last())
+        self.all.get(name).or_else(living).or_else(|| named().next_back())
     }
 
     pub(crate) fn by_imds_token(&self, token: &str) -> Option<&Instance> {

@@ -65,13 +65,7 @@ pub(crate) struct NewKey {
 }
 
 impl Kms {
-    pub(crate) fn create_key(
-        &mut self,
-        new: NewKey,
-        region_key: &str,
-        unix_ms: i64,
-        enabled_from: Duration,
-    ) -> &Key {
+    pub(crate) fn create_key(&mut self, new: NewKey, region_key: &str, unix_ms: i64, enabled_from: Duration) {
         let key = Key {
             version: ocid::fresh("keyversion", region_key),
             id: new.id.clone(),
@@ -84,6 +78,6 @@ impl Kms {
             created_unix_ms: unix_ms,
             enabled_from,
         };
-        self.keys.entry(new.id).insert_entry(key).into_mut()
+        self.keys.insert(new.id, key);
     }
 }

@@ -126,7 +126,7 @@ impl Metrics {
 
 impl Cloud {
     /// Closes the minutes that have passed.
-    pub(crate) fn sample_minute(&mut self, now: Duration) {
+    pub(super) fn sample_minute(&mut self, now: Duration) {
         // A jump of the clock makes no more minutes than are kept.
         let behind = now.saturating_sub(self.metrics.minute).as_secs() / 60;
         if behind > KEPT as u64 {

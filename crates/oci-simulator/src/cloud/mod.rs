@@ -109,6 +109,7 @@ impl Cloud {
 
     /// Lets time pass up to now.
     pub(crate) fn tick(&mut self, now: Now) {
+        self.sample_minute(now.cloud);
         self.secrets.tick(now.cloud);
         self.compute.tick(now, &mut self.effects);
         self.autoscale(now);

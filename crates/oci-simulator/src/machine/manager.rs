@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use super::dependencies::{closure, full_name, layers, order};
-use super::service::{Active, Order, Service, Status};
+use super::service::{Order, Phase, Service, Status};
 use super::spawn::Host;
 use super::unit_file::{self, UnitFile};
 
@@ -113,7 +113,7 @@ impl Manager {
                 });
             }
             while let Some(Ok((name, status))) = jobs.join_next().await {
-                if status.active == Active::Failed || status.sub == "auto-restart" {
+                if status.phase == Phase::Failed || status.sub == "auto-restart" {
                     failed.push(name);
                 }
             }
@@ -145,9 +145,9 @@ impl Manager {
     /// Stops everything, what came last first.
     pub(super) async fn stop_all(&self) {
         let services = self.services.lock().await.clone();
-        let running = services.into_iter().filter(|(_, service)| {
-            !matches!(service.status.borrow().active, Active::Inactive | Active::Failed)
-        });
+        let running = services
+            .into_iter()
+            .filter(|(_, service)| !matches!(service.status.borrow().phase, Phase::Inactive | Phase::Failed));
         let running: BTreeMap<String, Service> = running.collect();
         let files = running.keys().filter_map(|name| Some((name.clone(), self.file(name)?))).collect();
         for layer in layers(order(&files)).into_iter().rev() {

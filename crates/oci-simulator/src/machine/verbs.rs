@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dependencies::full_name;
 use super::manager::{Manager, Power};
-use super::service::{Active, Order, Status};
+use super::service::{Order, Phase, Status};
 
 /// What the client sends: its arguments.
 #[derive(Serialize, Deserialize, Debug)]
@@ -76,7 +76,7 @@ pub(super) async fn answer(manager: &Arc<Manager>, request: &Request) -> Respons
         "is-system-running" => response.out.push_str("running\n"),
         "list-units" | "" => {
             for (name, status) in manager.all().await {
-                response.out.push_str(&format!("{name} loaded {} {}\n", status.active.name(), status.sub));
+                response.out.push_str(&format!("{name} loaded {} {}\n", status.phase.name(), status.sub));
             }
         }
         "reset-failed" if words.units.is_empty() => {
@@ -148,7 +148,7 @@ async fn one(manager: &Arc<Manager>, words: &Words, unit: &str, response: &mut R
 }
 
 fn is_up(status: &Status) -> bool {
-    matches!(status.active, Active::Active | Active::Activating)
+    matches!(status.phase, Phase::Active | Phase::Activating)
 }
 
 fn has_reload(manager: &Manager, unit: &str) -> bool {
@@ -164,7 +164,7 @@ fn kill(manager: &Manager, words: &Words, unit: &str) -> Result<(), String> {
 
 async fn show(manager: &Arc<Manager>, words: &Words, unit: &str, response: &mut Response) {
     let status = manager.status(unit).await;
-    let active = status.as_ref().map_or("inactive", |status| status.active.name());
+    let active = status.as_ref().map_or("inactive", |status| status.phase.name());
     match words.verb.as_str() {
         "is-active" => {
             response.out.push_str(&format!("{active}\n"));
@@ -222,7 +222,7 @@ fn properties(manager: &Manager, words: &Words, unit: &str, status: Option<&Stat
     let all = [
         ("Id", unit.to_owned()),
         ("LoadState", if status.is_some() { "loaded" } else { "not-found" }.to_owned()),
-        ("ActiveState", status.map_or("inactive", |status| status.active.name()).to_owned()),
+        ("ActiveState", status.map_or("inactive", |status| status.phase.name()).to_owned()),
         ("SubState", status.map_or("dead", |status| status.sub).to_owned()),
         ("MainPID", text(&|status| status.main_pid.to_string())),
         ("Result", text(&|status| status.result.clone())),

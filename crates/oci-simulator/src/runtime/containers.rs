@@ -168,8 +168,10 @@ async fn started(shared: &Arc<Shared>, id: &str) -> Result<Container, Refusal> {
     let (command, environment) = prepared(shared, id, &credentials, &socket)?;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(shared.containers.log());
     let log = log.and_then(|log| Ok((log.try_clone()?, log))).map_err(|error| failed(error.to_string()))?;
-    let child = Command::new(&command[0])
-        .args(&command[1..])
+    // Should the simulator be killed, the kernel ends the function with it.
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--"])
+        .args(&command)
         .env_clear()
         .envs(environment)
         .env(MARK, &name)
@@ -180,7 +182,7 @@ async fn started(shared: &Arc<Shared>, id: &str) -> Result<Container, Refusal> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("{} does not run: {error}", command[0])))?;
+        .map_err(|error| failed(format!("setpriv does not run: {error}; install util-linux")))?;
     shared.containers.state().started += 1;
     // The platform renews credentials; here a container is renewed with them, at half of their life.
     let life = shared.cloud().0.settings.tokens.session_seconds.max(0) as u64 / 2;
@@ -199,13 +201,16 @@ async fn started(shared: &Arc<Shared>, id: &str) -> Result<Container, Refusal> {
     Ok(container)
 }
 
+/// An environment.
+type Variables = Vec<(String, String)>;
+
 /// Command and environment of a container, its resource principal included.
 fn prepared(
     shared: &Shared,
     id: &str,
     credentials: &Path,
     socket: &Path,
-) -> Result<(Vec<String>, Vec<(String, String)>), Refusal> {
+) -> Result<(Vec<String>, Variables), Refusal> {
     let broken = |text: String| Refusal::new(500, "InternalServerError", text);
     let key = Key::generate().map_err(|error| broken(error.to_string()))?;
     let public = key.public().ok_or_else(|| broken("a key is no key".into()))?;
@@ -221,7 +226,7 @@ fn prepared(
     let written = std::fs::write(&rpst_file, rpst).and_then(|()| std::fs::write(&key_file, key.pem()));
     written.map_err(|error| broken(error.to_string()))?;
     let text = |path: &Path| path.display().to_string();
-    let mut environment: Vec<(String, String)> = [
+    let mut environment: Variables = [
         ("PATH", std::env::var("PATH").unwrap_or_default()),
         ("HOME", "/".into()),
         ("FN_LISTENER", format!("unix:{}", text(socket))),

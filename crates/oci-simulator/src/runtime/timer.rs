@@ -27,10 +27,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 cloud.metrics.feed(&instance, seconds, elapsed.as_secs_f64());
             }
         }
-        {
-            let (mut cloud, now) = shared.cloud();
-            cloud.sample_minute(now.cloud);
-        }
         shared.act();
     }
 }

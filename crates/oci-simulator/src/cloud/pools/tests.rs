@@ -93,7 +93,6 @@ fn load_above_the_threshold_grows_the_pool_once_per_cool_down_up_to_its_maximum(
     for second in 60..2400 {
         let before = pool(&cloud).size;
         set(&mut cloud, 80.0);
-        cloud.sample_minute(at(second).cloud);
         cloud.tick(at(second));
         if pool(&cloud).size > before {
             grown.push(second);
@@ -105,7 +104,6 @@ fn load_above_the_threshold_grows_the_pool_once_per_cool_down_up_to_its_maximum(
     assert!(grown[1] >= grown[0] + 300, "cool-down: {grown:?}");
     set(&mut cloud, 1.0);
     for second in 2400..4000 {
-        cloud.sample_minute(at(second).cloud);
         cloud.tick(at(second));
     }
     assert_eq!(pool(&cloud).size, 4, "it never shrinks by itself");
