@@ -8,6 +8,7 @@ mod dev;
 mod load_test;
 mod log;
 mod node;
+mod notify;
 mod oci;
 mod server;
 mod token;

@@ -4,6 +4,7 @@
 //! A media node ([`media`]): shards and the signalling endpoint, behind the internal port. In Oracle Cloud a master
 //! also takes part in [`scaling`].
 
+mod alive;
 pub(crate) mod beside;
 mod gateway;
 mod internal;
@@ -27,8 +28,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::alive::Alive;
 use crate::config::{Config, cluster as settings};
 use crate::log;
+use crate::notify::Notify;
 use crate::server::{Secrets, Stop, wait_for_stop};
 
 /// Calls to the store. Nothing that a client waits for depends on one that is slower.
@@ -78,6 +81,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         router = router.merge(internal::routes(master, settings.id.clone()));
     }
     let mut media = None;
+    let mut alive = Alive { id: node.clone(), address, client: client.clone(), shards: None };
     if let Some(here) = runtime.node() {
         let gate = here.gate();
         let fence = Arc::new(Fence::while_allowed(move |now| gate.may_serve(now)));
@@ -88,6 +92,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         let (started, routes) = media::start(parts)?;
         router = router.merge(routes);
         media = Some(started);
+        alive.shards = Some(shards.clone());
         tokio::spawn(measure(load, shards));
     }
     let internal = tokio::spawn({
@@ -108,6 +113,12 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     if let Some(master) = runtime.master().filter(|_| config.oci.scaling) {
         beside.spawn(scaling::run(master, node.clone(), settings.id.clone(), config.oci.pace()));
     }
+    let notify = Arc::new(Notify::from_env());
+    beside.spawn({
+        let notify = notify.clone();
+        async move { notify.watch(async || alive.check().await).await }
+    });
+    notify.ready();
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");
 
     let stopped_by = tokio::select! {
@@ -117,6 +128,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
             bail!(reason);
         }
     };
+    notify.stopping();
     if let Some(media) = media.as_ref().filter(|_| stopped_by == Stop::Orderly) {
         media.drain(settings.drain_deadline).await;
     }
