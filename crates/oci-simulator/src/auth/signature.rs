@@ -94,7 +94,8 @@ impl Verifier<'_> {
         };
         let sha1 = expected(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, "fed-x509");
         let sha256 = expected(&aws_lc_rs::digest::SHA256, "fed-x509-sha256");
-        if header.key_id != sha1 && header.key_id != sha256 {
+        // Oracle's SDK for Python writes capital letters, the one for Go small ones.
+        if ![sha1, sha256].iter().any(|id| header.key_id.eq_ignore_ascii_case(id)) {
             return Err(refused("keyId is not <tenancy>/fed-x509/<fingerprint of the certificate>"));
         }
         self.check(request, &header, &certified.key, Cover::Federation)?;
