@@ -30,11 +30,11 @@ build: web/dist/index.html
 
 ## test: the whole suite: Rust, page, browsers, Python, cluster
 .PHONY: test
-test: test-rust test-web test-browser test-python test-cluster
+test: test-rust test-web test-browser test-python test-cluster test-deploy
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
-test-rust: .tools/packages-build .tools/packages-etcd
+test-rust: .tools/packages-build .tools/packages-etcd .tools/pebble/pebble
 	cargo test --workspace --locked
 
 ## test-web: the page's unit tests
@@ -63,6 +63,11 @@ cluster-figures: export SALA_E2E_FIGURES := 1
 cluster-figures:
 	$(MAKE) test-cluster
 
+## test-deploy: the Terraform for Oracle Cloud against its provider's schema, every variable's limits, ports and rights
+.PHONY: test-deploy
+test-deploy: deploy/oci/check/.venv/.installed
+	cd deploy/oci/check && .venv/bin/pytest
+
 ## lint: formatting, clippy, licences, types
 .PHONY: lint
 lint: .tools/packages-build web/node_modules/.installed e2e/browser/node_modules/.installed
@@ -83,7 +88,8 @@ fmt:
 .PHONY: clean
 clean:
 	cargo clean
-	rm -rf .tools web/dist web/node_modules e2e/browser/node_modules e2e/browser/build e2e/python/.venv
+	rm -rf .tools web/dist web/node_modules e2e/browser/node_modules e2e/browser/build e2e/python/.venv \
+		deploy/oci/check/.venv
 
 ## help: this list
 .PHONY: help
@@ -107,6 +113,15 @@ e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
 	e2e/python/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# The wheels of wheels.txt are read, not installed.
+deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/check/wheels.txt .tools/packages-test
+	python3 -m venv deploy/oci/check/.venv
+	deploy/oci/check/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	deploy/oci/check/.venv/bin/pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--dest deploy/oci/check/.venv/wheels --requirement deploy/oci/check/wheels.txt
+	@rm -f deploy/oci/check/.venv/schema.json
+	@touch $@
+
 .tools/packages-build: scripts/packages.sh scripts/node.sh
 	scripts/packages.sh cc:build-essential node:nodejs npm:npm
 	scripts/node.sh
@@ -119,6 +134,10 @@ e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
 .tools/packages-etcd: scripts/packages.sh
 	scripts/packages.sh etcd:etcd-server etcdctl:etcd-client
 	@mkdir -p $(@D) && touch $@
+
+.tools/pebble/pebble: scripts/pebble.sh
+	scripts/pebble.sh
+	@touch $@
 
 .tools/packages-test: scripts/packages.sh .tools/packages-build
 	scripts/packages.sh chromium:chromium python3:python3 python3-venv:python3-venv

@@ -3,8 +3,10 @@
 //!
 //! The decisions are made without sockets or clocks in [`control`]; [`runtime`] feeds them from the store and
 //! the links between nodes. [`security`] lets nodes trust each other, [`link`] connects them, and [`gateway`]
-//! is what clients see of a master.
+//! is what clients see of a master, under
+//! the certificate that [`acme`] keeps.
 
+pub mod acme;
 pub mod control;
 pub mod gateway;
 pub mod link;

@@ -1,5 +1,6 @@
 //! What the cluster keeps in the store, as JSON under `/sala/v1/`, and the small types in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -23,6 +24,9 @@ pub const ROOMS: &str = "/sala/v1/rooms/";
 
 /// Prefix of all [`DrainRecord`]s.
 pub const DRAINS: &str = "/sala/v1/drains/";
+
+/// Label of a [`NodeRecord`]: id of the machine at the cloud.
+pub const OCI_INSTANCE: &str = "oci_instance";
 
 /// Id of a node: chosen by the operator, stable over restarts, unique in the cluster.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -154,6 +158,9 @@ pub struct NodeRecord {
     /// The incarnation before, of the same process: it has fenced itself for certain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<u64>,
+    /// What its surroundings know of it, such as [`OCI_INSTANCE`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where a room is served.

@@ -266,6 +266,7 @@ fn node_record(id: &str, role: Role) -> NodeRecord {
         started_at_ms: 0,
         registered: 0,
         replaces: None,
+        labels: Default::default(),
     }
 }
 

@@ -231,6 +231,11 @@ impl Shards {
         sum
     }
 
+    /// Whether every shard's thread still answers. Waits for as long as one is busy.
+    pub async fn all_answer(&self) -> bool {
+        self.ask_all(Command::Stats).await.len() == self.inner.mailboxes.len()
+    }
+
     /// Everything that happens in all rooms from now on. A subscriber that falls behind by more than
     /// a few thousand events is told how many it missed.
     pub fn subscribe_events(&self) -> broadcast::Receiver<(RoomName, RoomEvent)> {

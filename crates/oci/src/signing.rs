@@ -79,6 +79,11 @@ impl Signer {
         Signer { key_id: key_id.into(), key }
     }
 
+    /// Whether both are the same session or key.
+    pub(crate) fn is(&self, other: &Signer) -> bool {
+        self.key_id == other.key_id
+    }
+
     /// The headers that make `request` ours. The caller sends `date`, `host` and for a body `content-type` and
     /// `content-length` exactly as given here.
     pub fn sign(&self, request: &ToSign<'_>) -> Result<Signed, SigningError> {

@@ -32,6 +32,25 @@ fn signature_differs_from_oracles_sdk() {
 }
 
 #[test]
+fn a_session_is_asked_for_as_oracles_sdk_does() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/signatures.json")).unwrap();
+    let federation = |name: &str| golden["federation"][name].as_str().unwrap();
+    let key = key_from_pem(include_bytes!("golden/test-key.pem")).unwrap();
+    let signed = Signer::new(federation("key_id"), Arc::new(key))
+        .sign(&ToSign {
+            method: &Method::POST,
+            target: "/v1/x509",
+            host: None,
+            date: golden["date"].as_str().unwrap(),
+            content_type: "application/json",
+            body: federation("body").as_bytes(),
+        })
+        .unwrap();
+    assert_eq!(signed.authorization, federation("authorization"));
+    assert_eq!(signed.content_sha256.as_deref(), Some(federation("sha256")));
+}
+
+#[test]
 fn public_key_or_garbage_given_as_private_key() {
     assert!(key_from_pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").is_err());
     assert!(key_from_pem(b"nonsense").is_err());

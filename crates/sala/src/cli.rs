@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cluster_up::ClusterCommand;
 use crate::load_test::LoadTestArgs;
+use crate::oci::OciCommand;
 use crate::operator::{DrainArgs, NodesArgs, UpgradePlanArgs};
 
 #[derive(Parser)]
@@ -81,6 +82,11 @@ pub(crate) enum Command {
         sala load-test --rooms 50 --publishers 1 --subscribers 2 --no-video --duration 2m --json\n\n\
         What the figures mean: docs/load-test.md")]
     LoadTest(Box<LoadTestArgs>),
+    /// On machines of Oracle Cloud
+    Oci {
+        #[command(subcommand)]
+        command: OciCommand,
+    },
     /// Make API keys
     Keys {
         #[command(subcommand)]

@@ -8,6 +8,8 @@ mod dev;
 mod load_test;
 mod log;
 mod node;
+mod notify;
+mod oci;
 mod operator;
 mod server;
 mod token;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => operator::drain(args),
         Command::UpgradePlan(args) => operator::upgrade_plan(args),
         Command::LoadTest(args) => load_test::run(*args),
+        Command::Oci { command } => oci::run(command),
         Command::Keys { command: KeysCommand::Generate } => {
             let (key, secret) = auth::random_key_pair();
             println!("{key}: {}", secret.reveal());

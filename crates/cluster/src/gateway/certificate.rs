@@ -1,7 +1,7 @@
-//! The certificate that browsers see: from files, read again when they change, or self-signed.
+//! The certificate that browsers see: from files, read again when they change; as it was given; or the one that all
+//! masters share.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,74 +11,77 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::config::{CertificateFiles, GatewayError};
+use super::config::{Certificate, CertificateFiles, GatewayError};
+use crate::acme::CertificateShare;
 
 /// How often the files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The public certificate in use.
-pub(super) struct PublicCertificate {
-    files: Option<CertificateFiles>,
+pub(super) enum PublicCertificate {
+    Files(Reloaded),
+    Fixed(Arc<CertifiedKey>),
+    Shared(Arc<CertificateShare>),
+}
+
+/// From files.
+pub(super) struct Reloaded {
+    files: CertificateFiles,
     current: ArcSwap<CertifiedKey>,
     loaded: Mutex<Option<Stamp>>,
 }
 
 impl fmt::Debug for PublicCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublicCertificate").field("files", &self.files).finish_non_exhaustive()
+        match self {
+            PublicCertificate::Files(reloaded) => f.debug_tuple("Files").field(&reloaded.files).finish(),
+            PublicCertificate::Fixed(_) => f.write_str("Fixed"),
+            PublicCertificate::Shared(share) => f.debug_tuple("Shared").field(share).finish(),
+        }
     }
 }
 
 impl PublicCertificate {
-    /// Loads the files, or makes a certificate for `localhost`, `names` and the addresses of `listeners`.
-    pub(super) fn new(
-        files: Option<CertificateFiles>,
-        names: &[String],
-        listeners: &[SocketAddr],
-    ) -> Result<Arc<PublicCertificate>, GatewayError> {
-        let (stamp, certified) = match &files {
-            Some(files) => (stamp(files), load(files)?),
-            None => {
-                tracing::warn!(
-                    "no gateway.certificate_file: browsers will warn of the self-signed certificate"
-                );
-                (None, self_signed(names, listeners)?)
+    /// Loads what is to be loaded.
+    pub(super) fn new(from: Certificate) -> Result<Arc<PublicCertificate>, GatewayError> {
+        Ok(Arc::new(match from {
+            Certificate::Files(files) => PublicCertificate::Files(Reloaded::new(files)?),
+            Certificate::Inline { chain, key } => {
+                let certified =
+                    from_pem(chain.as_bytes(), key.as_bytes(), "the certificate given", "the key given")?;
+                PublicCertificate::Fixed(Arc::new(certified))
             }
-        };
-        let current = ArcSwap::from_pointee(certified);
-        Ok(Arc::new(PublicCertificate { files, current, loaded: Mutex::new(stamp) }))
+            Certificate::Shared(share) => PublicCertificate::Shared(share),
+        }))
     }
 
-    /// Loads the files again if they have changed. True when the certificate is a new one. Unusable files leave
-    /// the old one in use.
-    pub(super) fn reload_if_changed(&self) -> Result<bool, GatewayError> {
-        let Some(files) = &self.files else { return Ok(false) };
-        let stamp = stamp(files);
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if *loaded == stamp {
-            return Ok(false);
-        }
-        // Whatever comes of it, this state of the files is tried once.
-        *loaded = stamp;
-        self.current.store(Arc::new(load(files)?));
-        Ok(true)
-    }
-
-    /// Looks at the files for ever.
+    /// Keeps it up to date, for ever.
     pub(super) async fn keep_fresh(&self) {
-        let mut check = tokio::time::interval(RELOAD_INTERVAL);
-        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            check.tick().await;
-            match self.reload_if_changed() {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("loaded the changed public certificate"),
-                Err(error) => tracing::warn!(%error, "keeping the old public certificate"),
-            }
+        match self {
+            PublicCertificate::Files(reloaded) => reloaded.keep_fresh().await,
+            PublicCertificate::Fixed(_) => {}
+            PublicCertificate::Shared(share) => share.clone().run().await,
+        }
+    }
+
+    /// What to answer to an ACME server's question under this path, if it is one and we have to do with such servers.
+    pub(super) async fn challenge(&self, path: &str) -> Option<Option<String>> {
+        let token = path.strip_prefix("/.well-known/acme-challenge/")?;
+        match self {
+            PublicCertificate::Shared(share) if share.answers_challenges() => Some(share.answer(token).await),
+            _ => None,
+        }
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        match self {
+            PublicCertificate::Files(reloaded) => reloaded.current.load_full(),
+            PublicCertificate::Fixed(certified) => certified.clone(),
+            PublicCertificate::Shared(share) => share.current(),
         }
     }
 
@@ -97,7 +100,42 @@ impl PublicCertificate {
 
 impl ResolvesServerCert for PublicCertificate {
     fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+        Some(self.current())
+    }
+}
+
+impl Reloaded {
+    fn new(files: CertificateFiles) -> Result<Reloaded, GatewayError> {
+        let (stamp, certified) = (stamp(&files), load(&files)?);
+        Ok(Reloaded { files, current: ArcSwap::from_pointee(certified), loaded: Mutex::new(stamp) })
+    }
+
+    /// Loads the files again if they have changed. True when the certificate is a new one. Unusable files leave
+    /// the old one in use.
+    fn reload_if_changed(&self) -> Result<bool, GatewayError> {
+        let stamp = stamp(&self.files);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if *loaded == stamp {
+            return Ok(false);
+        }
+        // Whatever comes of it, this state of the files is tried once.
+        *loaded = stamp;
+        self.current.store(Arc::new(load(&self.files)?));
+        Ok(true)
+    }
+
+    /// Looks at the files for ever.
+    async fn keep_fresh(&self) {
+        let mut check = tokio::time::interval(RELOAD_INTERVAL);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            check.tick().await;
+            match self.reload_if_changed() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("loaded the changed public certificate"),
+                Err(error) => tracing::warn!(%error, "keeping the old public certificate"),
+            }
+        }
     }
 }
 
@@ -118,36 +156,30 @@ fn load(files: &CertificateFiles) -> Result<CertifiedKey, GatewayError> {
         let unreadable = |error| GatewayError::Unreadable { path: path.to_owned(), error };
         std::fs::read(path).map_err(unreadable)
     };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.certificate)?).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
-        GatewayError::Certificate(format!("{} holds no certificate in PEM form", files.certificate.display()))
-    })?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|_| {
-        GatewayError::Certificate(format!("{} holds no private key in PEM form", files.key.display()))
-    })?;
-    certified(chain, key)
+    let named = |path: &Path| path.display().to_string();
+    let (chain, key) = (read(&files.certificate)?, read(&files.key)?);
+    from_pem(&chain, &key, &named(&files.certificate), &named(&files.key))
 }
 
-fn certified(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+fn from_pem(
+    chain: &[u8],
+    key: &[u8],
+    chain_name: &str,
+    key_name: &str,
 ) -> Result<CertifiedKey, GatewayError> {
+    let bad =
+        |name: &str, what: &str| GatewayError::Certificate(format!("{name} holds no {what} in PEM form"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| bad(chain_name, "certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| bad(key_name, "private key"))?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
         .map_err(|error| GatewayError::Certificate(error.to_string()))
 }
 
-fn self_signed(names: &[String], listeners: &[SocketAddr]) -> Result<CertifiedKey, GatewayError> {
-    let addresses = listeners.iter().map(SocketAddr::ip).filter(|ip: &IpAddr| !ip.is_unspecified());
-    let mut subjects = vec!["localhost".to_owned()];
-    subjects.extend(names.iter().cloned().chain(addresses.map(|ip| ip.to_string())));
-    let made = rcgen::generate_simple_self_signed(subjects);
-    let made = made.map_err(|error| GatewayError::Certificate(error.to_string()))?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    certified(vec![made.cert.der().clone()], key.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use auth::Secret;
+
     use super::*;
 
     fn write_pair(files: &CertificateFiles) {
@@ -157,15 +189,17 @@ mod tests {
     }
 
     #[test]
-    fn without_files_there_is_a_certificate_all_the_same() {
-        let listeners = ["0.0.0.0:443".parse().unwrap(), "127.7.0.11:443".parse().unwrap()];
-        let certificate = PublicCertificate::new(None, &["meet.example".to_owned()], &listeners).unwrap();
-        certificate.server_config().unwrap();
-        let current = certificate.current.load_full();
-        let (_, parsed) = x509_parser::parse_x509_certificate(&current.cert[0]).unwrap();
-        let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
-        assert_eq!(names.len(), 3, "localhost, the name, the listener with an address: {names:?}");
-        assert!(!certificate.reload_if_changed().unwrap());
+    fn a_certificate_that_was_given_is_checked_with_its_key() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), Secret::from(made.signing_key.serialize_pem()));
+        let certificate =
+            PublicCertificate::new(Certificate::Inline { chain: chain.clone(), key: key.clone() });
+        certificate.unwrap().server_config().unwrap();
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for (chain, key) in [(chain, other.into()), ("no PEM".to_owned(), key)] {
+            let error = PublicCertificate::new(Certificate::Inline { chain, key }).unwrap_err().to_string();
+            assert!(error.contains("SALA_GATEWAY_CERTIFICATE") && !error.contains("BEGIN"), "{error}");
+        }
     }
 
     #[test]
@@ -173,11 +207,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("sala-public-certificate-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let files = CertificateFiles { certificate: dir.join("c.pem"), key: dir.join("c.key") };
-        let missing = PublicCertificate::new(Some(files.clone()), &[], &[]).unwrap_err().to_string();
+        let missing = Reloaded::new(files.clone()).err().unwrap().to_string();
         assert!(missing.contains("gateway.certificate_file"), "{missing}");
 
         write_pair(&files);
-        let certificate = PublicCertificate::new(Some(files.clone()), &[], &[]).unwrap();
+        let certificate = Reloaded::new(files.clone()).unwrap();
         let first = certificate.current.load_full();
         assert!(!certificate.reload_if_changed().unwrap());
         write_pair(&files);

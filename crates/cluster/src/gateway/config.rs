@@ -5,9 +5,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Secret;
+
 use crate::NodeId;
+use crate::acme::{BadAcme, CertificateShare};
 use crate::security::SecurityError;
 
 /// The gateway of one master.
@@ -17,18 +21,31 @@ pub struct GatewayConfig {
     pub node_id: NodeId,
     pub https: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
-    /// Plain HTTP answers with a redirect instead of service (`/healthz` is still served).
+    /// Plain HTTP that is neither redirected nor behind the balancer: health checks and clients within the network.
+    pub plain: Vec<SocketAddr>,
+    /// Plain HTTP answers with a redirect instead of service (`/healthz` and challenges are still answered).
     pub redirect_to_https: bool,
-    /// The public certificate; none makes a self-signed one.
-    pub certificate: Option<CertificateFiles>,
-    /// Names in the self-signed certificate, besides `localhost` and the listeners' addresses.
-    pub server_names: Vec<String>,
+    /// The public certificate; needed where `https` has a listener.
+    pub certificate: Option<Certificate>,
     /// Set when a layer-4 balancer in front tells the clients' addresses.
     pub proxy_protocol: Option<ProxyProtocol>,
     pub bridges: Vec<Bridge>,
     /// Whether a join creates its room, as in `signal::RoomPolicy`.
     pub auto_create_rooms: bool,
     pub limits: Limits,
+}
+
+/// Where the public certificate comes from.
+#[derive(Clone, Debug)]
+pub enum Certificate {
+    Files(CertificateFiles),
+    /// PEM: the chain, leaf first, and its key.
+    Inline {
+        chain: String,
+        key: Secret,
+    },
+    /// From the store: all masters show the same, self-signed or issued by an ACME server.
+    Shared(Arc<CertificateShare>),
 }
 
 /// PEM files, read again when they change.
@@ -103,11 +120,16 @@ pub enum GatewayError {
     #[error("cannot read {}: {error}; check gateway.certificate_file and gateway.key_file", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     #[error(
-        "the public certificate cannot be used: {0}; check gateway.certificate_file (chain, leaf first) and gateway.key_file"
+        "the public certificate cannot be used: {0}; check gateway.certificate_file (chain, leaf first) and gateway.key_file, or \
+         $SALA_GATEWAY_CERTIFICATE and $SALA_GATEWAY_KEY"
     )]
     Certificate(String),
     #[error("redirect_to_https needs a listener under gateway.https")]
     NoHttps,
+    #[error("a listener under gateway.https needs a certificate")]
+    NoCertificate,
+    #[error(transparent)]
+    Acme(#[from] BadAcme),
     #[error(transparent)]
     Security(#[from] SecurityError),
 }

@@ -64,19 +64,30 @@ pub(super) struct ClientConnection {
     pub(super) address: SocketAddr,
     /// It came over TLS.
     pub(super) secure: bool,
+    /// It came in by the plain door: no redirect.
+    pub(super) plain: bool,
     pub(super) guard: Guard,
+}
+
+/// What a listener is for.
+#[derive(Clone)]
+pub(super) enum Door {
+    Https(Arc<ServerConfig>),
+    Http,
+    /// Within the private network: no balancer before it, no redirect.
+    Plain,
 }
 
 /// Accepts for ever.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    door: Door,
     shared: Arc<Shared>,
     permits: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
 ) {
     while let Some((stream, peer, guard)) = next(&listener, &permits, &closing).await {
-        tokio::spawn(serve(stream, peer, tls.clone(), shared.clone(), guard));
+        tokio::spawn(serve(stream, peer, door.clone(), shared.clone(), guard));
     }
 }
 
@@ -102,28 +113,26 @@ pub(super) async fn next(
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    shared: Arc<Shared>,
-    guard: Guard,
-) {
-    let address = match true_client(&mut stream, peer, shared.config.proxy_protocol.as_ref()).await {
+async fn serve(mut stream: TcpStream, peer: SocketAddr, door: Door, shared: Arc<Shared>, guard: Guard) {
+    let balancers = shared.config.proxy_protocol.as_ref().filter(|_| !matches!(door, Door::Plain));
+    let address = match true_client(&mut stream, peer, balancers).await {
         Ok(address) => address,
         Err(error) => {
             tracing::warn!(%peer, %error, "refused a connection");
             return;
         }
     };
-    let client = ClientConnection { address, secure: tls.is_some(), guard };
-    match tls {
-        None => serve_http(stream, shared, client).await,
-        Some(config) => match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => serve_http(stream, shared, client).await,
-            Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
-            Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
-        },
+    let (secure, plain) = (matches!(door, Door::Https(_)), matches!(door, Door::Plain));
+    let client = ClientConnection { address, secure, plain, guard };
+    match door {
+        Door::Http | Door::Plain => serve_http(stream, shared, client).await,
+        Door::Https(config) => {
+            match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => serve_http(stream, shared, client).await,
+                Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+            }
+        }
     }
 }
 

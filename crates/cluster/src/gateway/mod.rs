@@ -20,7 +20,9 @@ mod request;
 mod server;
 mod splice;
 
-pub use config::{Bridge, CertificateFiles, Cidr, GatewayConfig, GatewayError, Limits, ProxyProtocol};
+pub use config::{
+    Bridge, Certificate, CertificateFiles, Cidr, GatewayConfig, GatewayError, Limits, ProxyProtocol,
+};
 pub use director::{Director, MediaNode, Route, RouteError};
 pub use headers::{BadHeader, RoomClaim, TrustedHeaders};
 pub use proxy_protocol::{ProxyError, ProxyHeader};

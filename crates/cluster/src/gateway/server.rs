@@ -24,7 +24,7 @@ use super::director::Director;
 use super::forward::{Answer, Outgoing, Unanswered};
 use super::headers::{clean_request, clean_response};
 use super::list_rooms::list_rooms;
-use super::listener::{self, ClientConnection};
+use super::listener::{self, ClientConnection, Door};
 use super::request::{Rules, Target, wants_websocket};
 use super::splice::splice;
 use crate::link::InternalClient;
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) client: InternalClient,
     /// Where connections to nodes start.
     pub(super) local_ip: Option<IpAddr>,
+    certificate: Option<Arc<PublicCertificate>>,
     bodies: Budget,
     /// Where plain HTTP is redirected to.
     https_port: Option<u16>,
@@ -49,9 +50,9 @@ pub(super) struct Shared {
 /// A gateway whose ports are open.
 pub struct Gateway {
     shared: Arc<Shared>,
-    certificate: Option<Arc<PublicCertificate>>,
     https: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    plain: Vec<TcpListener>,
     bridges: Vec<TcpListener>,
 }
 
@@ -69,18 +70,16 @@ impl Gateway {
         }
         let https = listen(config.https.iter()).await?;
         let http = listen(config.http.iter()).await?;
+        let plain = listen(config.plain.iter()).await?;
         let bridges = listen(config.bridges.iter().map(|bridge| &bridge.listen)).await?;
-        let certificate = match config.https.is_empty() {
-            true => None,
-            false => {
-                let files = config.certificate.clone();
-                Some(PublicCertificate::new(files, &config.server_names, &config.https)?)
-            }
-        };
+        let certificate = config.certificate.clone().map(PublicCertificate::new).transpose()?;
+        if certificate.is_none() && !config.https.is_empty() {
+            return Err(GatewayError::NoCertificate);
+        }
         let https_port = addresses(&https).next().map(|address| address.port());
         let bodies = Budget::default();
-        let shared = Shared { config, keys, director, client, local_ip, bodies, https_port };
-        Ok(Gateway { shared: Arc::new(shared), certificate, https, http, bridges })
+        let shared = Shared { config, keys, director, client, local_ip, certificate, bodies, https_port };
+        Ok(Gateway { shared: Arc::new(shared), https, http, plain, bridges })
     }
 
     pub fn https_addresses(&self) -> Vec<SocketAddr> {
@@ -91,6 +90,10 @@ impl Gateway {
         addresses(&self.http).collect()
     }
 
+    pub fn plain_addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.plain).collect()
+    }
+
     pub fn bridge_addresses(&self) -> Vec<SocketAddr> {
         addresses(&self.bridges).collect()
     }
@@ -98,32 +101,21 @@ impl Gateway {
     /// Serves until `shutdown` completes. Then nothing is accepted any more, WebSockets and bridges are dropped,
     /// and requests in flight get 2 s.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
-        let Gateway { shared, certificate, https, http, bridges } = self;
+        let Gateway { shared, https, http, plain, bridges } = self;
         let permits = Arc::new(Semaphore::new(shared.config.limits.max_connections));
         let (closing, closing_receiver) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
-        if let Some(certificate) = certificate {
+        let mut doors: Vec<(TcpListener, Door)> = Vec::new();
+        if let Some(certificate) = shared.certificate.clone() {
             let tls = certificate.server_config()?;
-            for socket in https {
-                let tls = Some(tls.clone());
-                tasks.spawn(listener::accept(
-                    socket,
-                    tls,
-                    shared.clone(),
-                    permits.clone(),
-                    closing_receiver.clone(),
-                ));
-            }
+            doors.extend(https.into_iter().map(|socket| (socket, Door::Https(tls.clone()))));
             tasks.spawn(async move { certificate.keep_fresh().await });
         }
-        for socket in http {
-            tasks.spawn(listener::accept(
-                socket,
-                None,
-                shared.clone(),
-                permits.clone(),
-                closing_receiver.clone(),
-            ));
+        doors.extend(http.into_iter().map(|socket| (socket, Door::Http)));
+        doors.extend(plain.into_iter().map(|socket| (socket, Door::Plain)));
+        for (socket, door) in doors {
+            let (shared, permits, closing) = (shared.clone(), permits.clone(), closing_receiver.clone());
+            tasks.spawn(listener::accept(socket, door, shared, permits, closing));
         }
         for (socket, bridge) in bridges.into_iter().zip(shared.config.bridges.clone()) {
             tasks.spawn(bridge::accept(socket, bridge, shared.clone(), closing_receiver.clone()));
@@ -163,11 +155,21 @@ pub(super) async fn handle(
             false => (StatusCode::SERVICE_UNAVAILABLE, "this master is not ready").into_response(),
         };
     }
+    // Before the redirect: the ACME server comes to port 80, and to whichever master the balancer picks.
+    if let Some(certificate) = &shared.certificate
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && let Some(answer) = certificate.challenge(request.uri().path()).await
+    {
+        return match answer {
+            Some(answer) => answer.into_response(),
+            None => (StatusCode::NOT_FOUND, "no such challenge").into_response(),
+        };
+    }
     // It would make a tunnel to wherever.
     if request.method() == Method::CONNECT {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    if shared.config.redirect_to_https && !client.secure {
+    if shared.config.redirect_to_https && !client.secure && !client.plain {
         return redirect(&shared, &request);
     }
     let origin = request.headers().get(header::ORIGIN).cloned();

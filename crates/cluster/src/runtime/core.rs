@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +47,8 @@ pub(super) struct Core {
     /// Something in the view changed.
     pub(super) changed: Notify,
     pub(super) fatal: watch::Sender<Option<String>>,
+    /// Rooms that found no node.
+    pub(super) refused: AtomicU64,
     this: Weak<Core>,
 }
 
@@ -88,6 +91,7 @@ impl Core {
             commands: Notify::new(),
             changed: Notify::new(),
             fatal: watch::Sender::new(None),
+            refused: AtomicU64::new(0),
             this: this.clone(),
         })
     }
@@ -220,6 +224,9 @@ impl Core {
                 Output::ToNode { node, message } => self.transport.to_node(&node, message.encode().into()),
                 Output::Probe { node, incarnation, address } => self.probe(node, incarnation, address),
                 Output::Routed { id, result } => {
+                    if matches!(result, Err(RouteError::Placement(_))) {
+                        self.refused.fetch_add(1, Ordering::Relaxed);
+                    }
                     if let Some(answer) = step.routes.remove(&id) {
                         let _ = answer.send(result);
                     }

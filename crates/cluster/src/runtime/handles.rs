@@ -1,6 +1,7 @@
 //! What the rest of a process holds of the cluster: [`Master`] and [`Node`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -77,6 +78,11 @@ impl Master {
             };
             nodes.into_iter().map(node).collect()
         })
+    }
+
+    /// How many rooms have found no node here since the start: more nodes are needed.
+    pub fn refused_rooms(&self) -> u64 {
+        self.core.refused.load(Ordering::Relaxed)
     }
 
     /// Whether `node` is held for dead.

@@ -118,6 +118,7 @@ impl Cluster {
             started_at_ms: 0,
             registered: 0,
             replaces: None,
+            labels: Default::default(),
         };
         let config =
             MemberConfig { record, masters: 1, selector: Selector::default(), seed: fastrand::u64(..) };

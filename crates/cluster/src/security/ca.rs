@@ -165,14 +165,24 @@ impl Ca {
         self.sign(Some(&name.node.0), names, now, LEAF_LIFETIME)
     }
 
-    /// Writes `<name>.pem` and `<name>.key` (0600) into `dir`, with `ca.pem` beside them: server and client
-    /// certificate of a process that is not ours and knows no rotation, such as etcd. Valid as long as the
-    /// authority. Without a common name: etcd would take that for a user, and its JSON gateway refuses it.
-    pub fn issue_files(&self, dir: &Path, name: &str, addresses: &[IpAddr]) -> Result<(), SecurityError> {
+    /// The authority's key, for those who shall hold it too: it is worth as much as the cluster.
+    pub fn key_pem(&self) -> Secret {
+        self.issuer.key().serialize_pem().into()
+    }
+
+    /// Server and client certificate of a process that is not ours and knows no rotation, such as etcd. Valid as
+    /// long as the authority. Without a common name: etcd would take that for a user, and its JSON gateway refuses
+    /// it.
+    pub fn issue_service(&self, name: &str, addresses: &[IpAddr]) -> Result<Leaf, SecurityError> {
         let mut names =
             vec![SanType::DnsName(ia5(name.to_owned())?), SanType::DnsName(ia5("localhost".into())?)];
         names.extend(with_loopback(addresses).map(SanType::IpAddress));
-        let leaf = self.sign(None, names, SystemTime::now(), CA_LIFETIME)?;
+        self.sign(None, names, SystemTime::now(), CA_LIFETIME)
+    }
+
+    /// Writes one as `<name>.pem` and `<name>.key` (0600) into `dir`, with `ca.pem` beside them.
+    pub fn issue_files(&self, dir: &Path, name: &str, addresses: &[IpAddr]) -> Result<(), SecurityError> {
+        let leaf = self.issue_service(name, addresses)?;
         write(&dir.join(format!("{name}.key")), leaf.key_pem.as_bytes(), 0o600)?;
         write(&dir.join(format!("{name}.pem")), leaf.certificate_pem.as_bytes(), 0o644)?;
         write(&dir.join("ca.pem"), self.certificate_pem.as_bytes(), 0o644)
@@ -228,7 +238,7 @@ pub fn write_ca(dir: &Path, cluster_id: &str) -> Result<Ca, SecurityError> {
     std::fs::create_dir_all(dir)
         .map_err(|error| SecurityError::Unwritable { path: dir.to_owned(), error })?;
     let ca = Ca::generate(cluster_id)?;
-    write(&key, ca.issuer.key().serialize_pem().as_bytes(), 0o600)?;
+    write(&key, ca.key_pem().as_bytes(), 0o600)?;
     write(&certificate, ca.certificate_pem.as_bytes(), 0o644)?;
     Ok(ca)
 }

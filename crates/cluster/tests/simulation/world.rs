@@ -301,6 +301,7 @@ impl World {
             started_at_ms: 0,
             registered: 0,
             replaces: None,
+            labels: Default::default(),
         };
         let config = MemberConfig { record, masters: self.masters, selector: Selector::default(), seed };
         let now = self.now;

@@ -47,5 +47,22 @@ for name, method, url, body, content_type in CASES:
         "sha256": request.headers.get("x-content-sha256"), "authorization": request.headers["authorization"],
     })
 
-result = {"sdk": oci.__version__, "key_id": f"{TENANCY}/{USER}/{FINGERPRINT}", "date": DATE, "cases": out}
+# As an instance asks for a session: the host is not signed, and the key is named by the certificate's fingerprint.
+federation_id = f"{TENANCY}/fed-x509-sha256/" + ":".join(["ab"] * 32)
+federation = oci.signer.AbstractBaseSigner()
+federation.create_signers(
+    federation_id, signer.private_key, ["date", "(request-target)"], ["content-length", "content-type", "x-content-sha256"]
+)
+body = b'{"certificate":"MII"}'
+request = requests.Request(
+    "POST", "https://auth.eu-frankfurt-1.oraclecloud.com/v1/x509", data=body,
+    headers={"date": DATE, "content-type": "application/json", "content-length": str(len(body))},
+).prepare()
+federation(request)
+federation = {
+    "key_id": federation_id, "body": body.decode(), "sha256": request.headers["x-content-sha256"],
+    "authorization": request.headers["authorization"],
+}
+
+result = {"federation": federation, "sdk": oci.__version__, "key_id": f"{TENANCY}/{USER}/{FINGERPRINT}", "date": DATE, "cases": out}
 (HERE / "signatures.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")

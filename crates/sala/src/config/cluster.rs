@@ -14,6 +14,9 @@ pub(crate) struct Cluster {
     /// Unique and stable. Absent: the host's name.
     #[serde(default)]
     pub(crate) node_id: Option<String>,
+    /// What the cloud calls this machine, for those who add and remove nodes.
+    #[serde(default)]
+    pub(crate) instance_id: Option<String>,
     pub(crate) roles: Vec<Role>,
     /// Where other nodes reach this one, by mutual TLS. Its port is listened on at this address.
     pub(crate) internal_address: SocketAddr,
@@ -64,13 +67,38 @@ pub(crate) struct Store {
 pub(crate) struct Gateway {
     pub(crate) https: Vec<SocketAddr>,
     pub(crate) http: Vec<SocketAddr>,
-    /// PEM chain and key for `https`; read again when they change. Absent: a self-signed certificate.
+    /// Plain HTTP without PROXY protocol and redirect: health checks, and clients within the private network.
+    pub(crate) plain: Vec<SocketAddr>,
+    /// Plain HTTP answers health checks and ACME challenges only, and redirects everything else.
+    pub(crate) redirect_to_https: bool,
+    /// PEM chain and key for `https`; read again when they change. Or the texts themselves in
+    /// `SALA_GATEWAY_CERTIFICATE` and `SALA_GATEWAY_KEY`. Absent: `acme`, or else a self-signed certificate.
     pub(crate) certificate_file: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
+    /// Domain names and addresses in the self-signed certificate.
+    pub(crate) server_names: Vec<String>,
+    /// A certificate from Let's Encrypt or another ACME server, shared by all masters.
+    pub(crate) acme: Option<Acme>,
     /// The load balancer in front says who the client is (PROXY protocol v2).
     pub(crate) proxy_protocol: bool,
     /// TCP ports that media nodes serve through the masters.
     pub(crate) bridges: Vec<Bridge>,
+}
+
+/// Who configures it agrees to the server's terms.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Acme {
+    /// Domain names, or addresses, by which clients reach the balancer.
+    pub(crate) names: Vec<String>,
+    /// Absent: Let's Encrypt.
+    pub(crate) directory_url: Option<String>,
+    /// A mail address that the server may write to.
+    pub(crate) contact: Option<String>,
+    /// PEM of the authority that the server's own certificate is from. Absent: the system's authorities.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// One of the server's profiles.
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]

@@ -4,6 +4,7 @@
 pub(crate) mod cluster;
 mod keys;
 mod load;
+pub(crate) mod oci;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) webhook: Webhook,
     /// Absent: this process stands alone.
     pub(crate) cluster: Option<cluster::Cluster>,
+    pub(crate) oci: oci::Oci,
 }
 
 /// Where the application is told what happens in rooms.
@@ -66,6 +68,7 @@ impl Default for Config {
             meeting: Meeting::default(),
             webhook: Webhook::default(),
             cluster: None,
+            oci: oci::Oci::default(),
         }
     }
 }

@@ -19,7 +19,7 @@ use cluster::runtime::Node;
 use livekit_protocol::DisconnectReason;
 use net::Shards;
 use sfu::{Room, RoomEvent, RoomName};
-use store::{Store, Txn};
+use store::{Entry, Store, Txn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
@@ -87,11 +87,15 @@ impl Media {
             Ok(value) => value,
             Err(_) => return,
         };
-        if let Err(error) = self.store.commit(Txn::new().if_absent(key.clone()).put(key.clone(), value)).await
-        {
-            tracing::warn!(%error, "rooms cannot move away: the store does not answer; stopping without");
-            return;
-        }
+        let begun = self.store.commit(Txn::new().if_absent(key.clone()).put(key.clone(), value)).await;
+        let ours = match begun {
+            // Not: somebody else drains it, who wants it to stay so after a start.
+            Ok(committed) => committed.succeeded || committed.current.iter().flatten().any(is_of_a_stop),
+            Err(error) => {
+                tracing::warn!(%error, "rooms cannot move away: the store does not answer; stopping without");
+                return;
+            }
+        };
         tracing::info!(
             deadline_s = deadline.as_secs(),
             "draining: rooms move to other nodes; signal again to stop at once"
@@ -105,7 +109,7 @@ impl Media {
         // Clients that are between the nodes still come by this one.
         self.wait_for_bridges(deadline).await;
         // It was for this stop: after a start the node serves again.
-        if let Err(error) = self.store.commit(Txn::new().delete(key)).await {
+        if ours && let Err(error) = self.store.commit(Txn::new().delete(key)).await {
             tracing::warn!(%error, "the note of the drain stays; after a start use `sala drain --cancel`");
         }
     }
@@ -123,6 +127,11 @@ impl Media {
             webhooks.stop().await;
         }
     }
+}
+
+/// Whether a drain is that of a process which stops, this one or the one before.
+fn is_of_a_stop(entry: &Entry) -> bool {
+    serde_json::from_slice::<DrainRecord>(&entry.value).is_ok_and(|record| record.by == "signal")
 }
 
 /// What happens in rooms, told to the control plane.

@@ -1,10 +1,15 @@
 //! `sala serve` as a node of a cluster: what its roles need, wired together.
 //!
 //! Every node: certificates, links to the masters, the internal port, the control plane. A master: the gateway.
-//! A media node ([`media`]): shards and the signalling endpoint, behind the internal port.
+//! A media node ([`media`]): shards and the signalling endpoint, behind the internal port. In Oracle Cloud a master
+//! also takes part in [`scaling`].
 
+mod alive;
+pub(crate) mod beside;
+mod gateway;
 mod internal;
 mod media;
+mod scaling;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use auth::Secret;
 use cluster::control::{MemberConfig, Selector};
-use cluster::gateway::{Bridge, CertificateFiles, Gateway, GatewayConfig, Limits, ProxyProtocol};
+use cluster::gateway::Gateway;
 use cluster::link::{InternalClient, Links, serve};
 use cluster::runtime::{LinkTransport, Runtime};
 use cluster::security::{Ca, NodeTls, PemSource};
@@ -21,9 +26,12 @@ use net::{Fence, Shards};
 use store::{Credentials, EtcdConfig, EtcdStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use self::alive::Alive;
 use crate::config::{Config, cluster as settings};
 use crate::log;
+use crate::notify::Notify;
 use crate::server::{Secrets, Stop, wait_for_stop};
 
 /// Calls to the store. Nothing that a client waits for depends on one that is slower.
@@ -70,6 +78,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         router = router.merge(internal::routes(master, settings.id.clone()));
     }
     let mut media = None;
+    let mut alive = Alive { id: node.clone(), address, client: client.clone(), shards: None };
     if let Some(here) = runtime.node() {
         let gate = here.gate();
         let fence = Arc::new(Fence::while_allowed(move |now| gate.may_serve(now)));
@@ -80,6 +89,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
         let (started, routes) = media::start(parts)?;
         router = router.merge(routes);
         media = Some(started);
+        alive.shards = Some(shards.clone());
         tokio::spawn(measure(load, shards));
     }
     let internal = tokio::spawn({
@@ -89,13 +99,23 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     let gateway = match runtime.master() {
         Some(master) => {
             let director = Arc::new(master);
-            let gateway = gateway(&config, &settings, &node)?;
+            let gateway = gateway::config(&config, &settings.gateway, &node, &store).await?;
             let gateway = Gateway::bind(gateway, secrets.keys.clone(), director, client, local).await?;
             tracing::info!(https = ?gateway.https_addresses(), http = ?gateway.http_addresses(), "gateway runs");
             Some(tokio::spawn(gateway.run(until(stopped))))
         }
         None => None,
     };
+    let mut beside = JoinSet::new();
+    if let Some(master) = runtime.master().filter(|_| config.oci.scaling) {
+        beside.spawn(scaling::run(master, node.clone(), settings.id.clone(), config.oci.pace()));
+    }
+    let notify = Arc::new(Notify::from_env());
+    beside.spawn({
+        let notify = notify.clone();
+        async move { notify.watch(async || alive.check().await).await }
+    });
+    notify.ready();
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");
 
     let stopped_by = tokio::select! {
@@ -105,10 +125,12 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
             bail!(reason);
         }
     };
+    notify.stopping();
     if let Some(media) = media.as_ref().filter(|_| stopped_by == Stop::Orderly) {
         media.drain(settings.drain_deadline).await;
     }
     tracing::info!("stopping");
+    beside.shutdown().await;
     runtime.leave().await;
     stop.send_replace(true);
     for task in gateway.into_iter() {
@@ -258,7 +280,13 @@ fn record(config: &Config, settings: &settings::Cluster, node: &NodeId) -> anyho
         started_at_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
         registered: 0,
         replaces: None,
+        labels: instance(settings).into_iter().collect(),
     })
+}
+
+/// The label that names this machine at the cloud.
+fn instance(settings: &settings::Cluster) -> Option<(String, String)> {
+    settings.instance_id.clone().map(|id| (cluster::OCI_INSTANCE.to_owned(), id))
 }
 
 /// Different for each start: from the system's random source, by way of a hash map's keys.
@@ -274,36 +302,4 @@ fn selector(settings: &settings::NodeSelector) -> anyhow::Result<Selector> {
         "regions": settings.regions,
     });
     serde_json::from_value(value).context("cluster.node_selector")
-}
-
-fn gateway(config: &Config, settings: &settings::Cluster, node: &NodeId) -> anyhow::Result<GatewayConfig> {
-    let gateway = &settings.gateway;
-    let certificate = match (&gateway.certificate_file, &gateway.key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
-        }
-        (None, None) => None,
-        _ => bail!("cluster.gateway needs both certificate_file and key_file, or neither"),
-    };
-    let bridge = |bridge: &settings::Bridge| Bridge {
-        listen: bridge.listen,
-        port: bridge.port,
-        send_proxy_protocol: false,
-    };
-    Ok(GatewayConfig {
-        node_id: node.clone(),
-        https: gateway.https.clone(),
-        http: gateway.http.clone(),
-        redirect_to_https: false,
-        certificate,
-        server_names: Vec::new(),
-        proxy_protocol: gateway.proxy_protocol.then(ProxyProtocol::default),
-        bridges: gateway.bridges.iter().map(bridge).collect(),
-        auto_create_rooms: config.room.auto_create,
-        limits: Limits {
-            api_request_body_bytes: config.limit.max_api_request_body_size,
-            max_room_name_bytes: config.limit.max_room_name_length,
-            ..Limits::default()
-        },
-    })
 }

@@ -33,6 +33,20 @@ async fn behind_a_balancer_the_client_is_whom_its_header_names() {
 }
 
 #[tokio::test]
+async fn the_plain_door_knows_no_balancer_and_no_redirect() {
+    let world = World::start_with(|config| {
+        config.proxy_protocol = Some(ProxyProtocol::default());
+        config.redirect_to_https = true;
+    });
+    let world = world.await;
+    let (status, _, body) = send(world.plain, PLAIN).await;
+    assert_eq!((status, json_in(&body)["client"].as_str()), (200, Some("127.0.0.1")));
+    let health = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(send(world.plain, health).await.0, 200);
+    assert_eq!(send(world.http, &[&proxy_header()[..], PLAIN].concat()).await.0, 308);
+}
+
+#[tokio::test]
 async fn a_header_from_an_address_that_is_no_balancer_is_not_believed() {
     let world = World::start_with(|config| {
         config.proxy_protocol = Some(ProxyProtocol { trusted: vec!["10.0.0.0/8".parse().unwrap()] });

@@ -1,3 +1,4 @@
+mod challenges;
 mod connections;
 mod requests;
 mod support;

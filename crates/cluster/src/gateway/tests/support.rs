@@ -233,6 +233,7 @@ pub(super) struct World {
     pub(super) b: FakeNode,
     pub(super) http: SocketAddr,
     pub(super) https: SocketAddr,
+    pub(super) plain: SocketAddr,
     pub(super) bridges: Vec<SocketAddr>,
     roots: Arc<RootCertStore>,
     keys: KeyStore,
@@ -264,12 +265,12 @@ impl World {
             node_id: NodeId("m1".into()),
             https: vec![any_port],
             http: vec![any_port],
+            plain: vec![any_port],
             redirect_to_https: false,
-            certificate: Some(CertificateFiles {
+            certificate: Some(Certificate::Files(CertificateFiles {
                 certificate: dir.join("public.pem"),
                 key: dir.join("public.key"),
-            }),
-            server_names: vec![],
+            })),
             proxy_protocol: None,
             bridges: vec![],
             auto_create_rooms: true,
@@ -281,10 +282,22 @@ impl World {
         let client = InternalClient::new(tls, None).unwrap();
         let gateway = Gateway::bind(config, keys.clone(), director.clone(), client, None).await.unwrap();
         let (http, https) = (gateway.http_addresses()[0], gateway.https_addresses()[0]);
-        let bridges = gateway.bridge_addresses();
+        let (plain, bridges) = (gateway.plain_addresses()[0], gateway.bridge_addresses());
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(gateway.run(async move { drop(stopped.await) }));
-        World { director, a, b, http, https, bridges, roots: Arc::new(roots), keys, stop: Some(stop), dir }
+        World {
+            director,
+            a,
+            b,
+            http,
+            https,
+            plain,
+            bridges,
+            roots: Arc::new(roots),
+            keys,
+            stop: Some(stop),
+            dir,
+        }
     }
 
     pub(super) fn stop(&mut self) {
