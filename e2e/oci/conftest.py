@@ -7,6 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sala_oci.simulator import COMPARTMENT, REGION, TENANCY, Simulator
 
+pytest_plugins = ["sala_oci.report"]
+
 USER = "ocid1.user.oc1..operator"
 FINGERPRINT = "20:3b:97:13:55:1c:5b:0d:d3:37:d8:50:4e:c5:3a:34"
 

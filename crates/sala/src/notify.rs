@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who started us, if it wants to know.
@@ -54,20 +55,25 @@ impl Notify {
 
     /// Gives signs of life for as long as `alive` answers in time. Where it does not, systemd kills and restarts the
     /// process: a server that hangs is worse than one that begins anew.
-    pub(crate) async fn watch(&self, alive: impl AsyncFn() -> Result<(), String>) -> Infallible {
+    pub(crate) async fn watch<A>(self: Arc<Self>, alive: impl Fn() -> A) -> Infallible
+    where
+        A: Future<Output = Result<(), String>>,
+    {
         let Some(patience) = self.watchdog else { return std::future::pending().await };
         let mut tick = tokio::time::interval(patience / 4);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.pulse(patience / 2, &alive).await;
+            self.pulse(patience / 2, alive()).await;
         }
     }
 
-    async fn pulse(&self, deadline: Duration, alive: &impl AsyncFn() -> Result<(), String>) {
-        match tokio::time::timeout(deadline, alive()).await {
+    async fn pulse(&self, deadline: Duration, alive: impl Future<Output = Result<(), String>>) {
+        match tokio::time::timeout(deadline, alive).await {
             Ok(Ok(())) => self.tell("WATCHDOG=1"),
-            Ok(Err(problem)) => tracing::error!(problem, "this server does not work; systemd will restart it"),
+            Ok(Err(problem)) => {
+                tracing::error!(problem, "this server does not work; systemd will restart it")
+            }
             Err(_) => {
                 tracing::error!(?deadline, "this server does not answer itself; systemd will restart it")
             }
@@ -113,11 +119,11 @@ mod tests {
     #[tokio::test]
     async fn only_a_server_that_answers_gives_signs_of_life() {
         let (socket, notify) = systemd("pulse");
-        notify.pulse(Duration::from_secs(5), &async || Ok(())).await;
+        notify.pulse(Duration::from_secs(5), async { Ok(()) }).await;
         assert_eq!(heard(&socket).as_deref(), Some("WATCHDOG=1"));
-        notify.pulse(Duration::from_secs(5), &async || Err("a thread has ended".to_owned())).await;
+        notify.pulse(Duration::from_secs(5), async { Err("a thread has ended".to_owned()) }).await;
         assert_eq!(heard(&socket), None);
-        notify.pulse(Duration::from_millis(10), &async || std::future::pending().await).await;
+        notify.pulse(Duration::from_millis(10), std::future::pending()).await;
         assert_eq!(heard(&socket), None, "a server that hangs");
     }
 

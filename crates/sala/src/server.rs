@@ -79,16 +79,18 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
     let webhooks = start_webhooks(&config, &secrets, &shards)?;
     let server = Arc::new(Server::new(signal_config(&config, &secrets), shards.clone(), web::pages()));
     ready();
-    let notify = Notify::from_env();
+    let notify = Arc::new(Notify::from_env());
     notify.ready();
-    let alive = async || match shards.all_answer().await {
-        true => Ok(()),
-        false => Err("a thread of media has ended".to_owned()),
+    let alive = || async {
+        match shards.all_answer().await {
+            true => Ok(()),
+            false => Err("a thread of media has ended".to_owned()),
+        }
     };
     let shutdown = async {
         tokio::select! {
             _ = wait_for_stop() => {}
-            never = notify.watch(alive) => match never {},
+            never = notify.clone().watch(alive) => match never {},
         }
         notify.stopping();
         tracing::info!("stopping: everybody is told to leave");

@@ -65,7 +65,7 @@ impl Failure {
             ),
             Error::Other(error) => {
                 let chain = chain(&*error);
-                let remedy = match chain.contains("UnknownIssuer") || chain.contains("unknown issuer") {
+                let remedy = match chain.contains("invalid peer certificate") {
                     true => {
                         "its certificate is from an authority that this machine does not trust: name that authority's PEM file \
                          in gateway.acme.ca_file"

@@ -85,6 +85,28 @@ impl World {
         self.store.expire_leases().await.unwrap();
     }
 
+    /// The certificate in the store that masters show until one is issued.
+    pub(crate) async fn self_signed(&self) -> (String, Vec<u8>) {
+        let entry = self.store.get("/sala/v1/acme/self-signed").await.unwrap().expect("there is one");
+        let record: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
+        let pem = record["chain"].as_str().unwrap().to_owned();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+        (pem, der)
+    }
+
+    /// Waits until nobody talks to the ACME server any more; returns the keys that are left.
+    pub(crate) async fn settled(&self) -> Vec<String> {
+        let mut watch = self.store.watch("/sala/v1/acme/issuer", 0).await.unwrap();
+        let settled = async {
+            while self.store.get("/sala/v1/acme/issuer").await.unwrap().is_some() {
+                watch.next().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("the turn ends");
+        let range = self.store.range("/sala/v1/acme/", 100, None).await.unwrap();
+        range.entries.into_iter().map(|entry| entry.key).collect()
+    }
+
     /// Starts the master at address `at`, 0 or 1.
     pub(crate) async fn master(&self, at: usize, store: Arc<dyn Store>, acme: AcmeConfig) -> Master {
         self.held.lock().unwrap().clear();

@@ -32,11 +32,14 @@ impl Pebble {
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("sala-pebble-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
+        // An address that nobody else has: then no port is taken between now and its use.
+        let [high, low] = ((std::process::id() & 0xffff) as u16).to_be_bytes();
+        let host = Ipv4Addr::new(127, high | 1, low, 100 + number as u8);
         let ca = Ca::generate("pebble").unwrap();
-        ca.issue_files(&dir, "server", &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
+        ca.issue_files(&dir, "server", &[host.into()]).unwrap();
         std::fs::write(dir.join("ca.pem"), ca.certificate_pem()).unwrap();
-        let [address, management, dns_management] = free_tcp();
-        let dns = free_udp();
+        let [address, management, dns_management] = free_tcp(host);
+        let dns = free_dns(host);
 
         let mut dns_server = command("pebble-challtestsrv", &dir);
         dns_server.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv6", ""]);
@@ -61,7 +64,7 @@ impl Pebble {
         server.env("PEBBLE_AUTHZREUSE", "0");
         let children = vec![dns_server.spawn().expect("starts"), server.spawn().expect("starts")];
         let pebble = Pebble { dir, address, management, dns_management, children, ca };
-        for address in [address, management, dns_management] {
+        for address in [address, management, dns_management, dns] {
             wait_for(address, &pebble.dir);
         }
         pebble
@@ -80,14 +83,19 @@ impl Pebble {
         self.https(self.management, "GET /roots/0", "").await
     }
 
-    /// Has `name` lead to `address`.
+    /// Has `name` lead to `address` from now on.
     pub(crate) fn resolve(&self, name: &str, address: IpAddr) {
-        let body = json!({"host": format!("{name}."), "addresses": [address]}).to_string();
+        let name = format!("{name}.");
+        self.dns("POST /clear-a", &json!({"host": name}).to_string());
+        self.dns("POST /add-a", &json!({"host": name, "addresses": [address]}).to_string());
+    }
+
+    fn dns(&self, line: &str, body: &str) {
         let mut stream = TcpStream::connect(self.dns_management).unwrap();
-        stream.write_all(request("POST /add-a", &body).as_bytes()).unwrap();
+        stream.write_all(request(line, body).as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     }
 
     /// Whether this Pebble suggests when to renew; Debian 12's does not.
@@ -110,7 +118,8 @@ impl Pebble {
 
     async fn https(&self, address: SocketAddr, line: &str, body: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = super::masters::tls(address, self.ca.certificate_pem(), "127.0.0.1").await.unwrap();
+        let mut stream =
+            super::masters::tls(address, self.ca.certificate_pem(), &address.ip().to_string()).await.unwrap();
         stream.write_all(request(line, body).as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // Go closes without a word of TLS.
@@ -136,7 +145,9 @@ impl Drop for Pebble {
 
 fn request(line: &str, body: &str) -> String {
     let length = body.len();
-    format!("{line} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!(
+        "{line} HTTP/1.0\r\nhost: localhost\r\nuser-agent: test\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// Ends with this process, however that ends.
@@ -160,11 +171,18 @@ fn wait_for(address: SocketAddr, dir: &Path) {
 }
 
 /// Addresses that are free now.
-fn free_tcp<const N: usize>() -> [SocketAddr; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_tcp<const N: usize>(host: Ipv4Addr) -> [SocketAddr; N] {
+    let held = [(); N].map(|()| TcpListener::bind((host, 0)).unwrap());
     held.map(|listener| listener.local_addr().unwrap())
 }
 
-fn free_udp() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// One that is free for UDP and TCP now.
+fn free_dns(host: Ipv4Addr) -> SocketAddr {
+    loop {
+        let tcp = TcpListener::bind((host, 0)).unwrap();
+        let address = tcp.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

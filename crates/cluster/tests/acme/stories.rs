@@ -26,7 +26,7 @@ async fn two_masters_get_one_certificate_for_names_and_addresses_and_renew_it() 
     let mut a = world.master(0, world.store.clone(), acme(&pebble, &names)).await;
     let mut b = world.master(1, world.store.clone(), acme(&pebble, &names)).await;
 
-    let self_signed = a.shown();
+    let (_, self_signed) = world.self_signed().await;
     let issued = a.shows_another_than(&self_signed).await;
     assert_eq!(b.shows_another_than(&self_signed).await, issued, "both show the same");
     let root = pebble.root_pem().await;
@@ -46,8 +46,7 @@ async fn two_masters_get_one_certificate_for_names_and_addresses_and_renew_it() 
     assert_eq!(a.shows_another_than(&issued).await, renewed);
     assert_eq!(b.connect(&root, "one.example").await.unwrap(), renewed);
     assert_eq!(pebble.issued(), 2);
-    let left = world.store.range("/sala/v1/acme/", 100, None).await.unwrap().entries;
-    let left: Vec<_> = left.iter().map(|entry| entry.key.as_str()).collect();
+    let left = world.settled().await;
     assert!(!left.iter().any(|key| key.contains("challenges") || key.contains("orders")), "{left:?}");
 }
 
@@ -61,7 +60,7 @@ async fn a_certificate_that_the_server_wants_replaced_is_replaced_early() {
     }
     pebble.resolve("one.example", world.addresses[0]);
     let mut a = world.master(0, world.store.clone(), acme(&pebble, &["one.example"])).await;
-    let self_signed = a.shown();
+    let (_, self_signed) = world.self_signed().await;
     let issued = a.shows_another_than(&self_signed).await;
     let pem = world.store.get("/sala/v1/acme/certificates/one.example").await.unwrap().unwrap();
     let record: Value = serde_json::from_slice(&pem.value).unwrap();
@@ -86,12 +85,13 @@ async fn a_master_that_dies_in_the_middle_is_succeeded_and_no_certificate_is_los
     for step in steps {
         let world = World::new();
         let pebble = Pebble::start(world.http_port, VALIDITY);
-        pebble.resolve("one.example", world.addresses[1]);
+        pebble.resolve("one.example", world.addresses[0]);
         let stopping = StoppingStore::new(world.store.clone(), step);
         let a = world.master(0, stopping.clone(), acme(&pebble, &["one.example"])).await;
         tokio::time::timeout(PATIENCE, stopping.stopped()).await.expect("it gets so far");
-        let self_signed = a.shown();
+        let (_, self_signed) = world.self_signed().await;
         drop(a);
+        pebble.resolve("one.example", world.addresses[1]);
         let mut b = world.master(1, world.store.clone(), acme(&pebble, &["one.example"])).await;
         world.end_leases().await;
         let issued = b.shows_another_than(&self_signed).await;
@@ -116,11 +116,8 @@ async fn a_name_that_leads_elsewhere_costs_a_clear_line_and_is_tried_again() {
     assert!(error.starts_with("one.example: ") && error.contains("(connection)"), "{error}");
     assert!(error.contains("port 80") && error.contains("resolve to the load balancer"), "{error}");
     assert!(error.contains("next attempt in 1 min") && error.contains("self-signed"), "{error}");
-    let self_signed = a.shown();
-    let kept = world.store.get("/sala/v1/acme/self-signed").await.unwrap().unwrap();
-    let kept: Value = serde_json::from_slice(&kept.value).unwrap();
-    let root = kept["chain"].as_str().unwrap();
-    assert_eq!(a.connect(root, "one.example").await.unwrap(), self_signed, "the service is up");
+    let (root, self_signed) = world.self_signed().await;
+    assert_eq!(a.connect(&root, "one.example").await.unwrap(), self_signed, "the service is up");
 
     pebble.resolve("one.example", world.addresses[0]);
     world.pass(Duration::from_secs(120));

@@ -65,13 +65,6 @@ pub struct Call {
     pub body: Bytes,
 }
 
-/// What a gateway in front would be told as status.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub answer: Answer,
-}
-
 /// A function's socket, open.
 #[derive(Debug)]
 pub struct FnServer {
@@ -108,7 +101,7 @@ impl FnServer {
     pub async fn serve<F, R>(self, function: F) -> Infallible
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
-        R: Future<Output = Reply> + Send + 'static,
+        R: Future<Output = Answer> + Send + 'static,
     {
         let function = Arc::new(function);
         let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -142,7 +135,7 @@ impl Drop for FnServer {
 async fn converse<F, R>(stream: UnixStream, function: Arc<F>)
 where
     F: Fn(Call) -> R + Send + Sync + 'static,
-    R: Future<Output = Reply> + Send + 'static,
+    R: Future<Output = Answer> + Send + 'static,
 {
     let service = service_fn(move |request| {
         let function = function.clone();
@@ -158,7 +151,7 @@ where
 async fn respond<F, R>(request: Request<Incoming>, function: &F) -> Response<Full<Bytes>>
 where
     F: Fn(Call) -> R,
-    R: Future<Output = Reply>,
+    R: Future<Output = Answer>,
 {
     let (head, body) = request.into_parts();
     if (head.method, head.uri.path()) != (Method::POST, "/call") {
@@ -169,38 +162,30 @@ where
     let id = text(&head.headers, "fn-call-id").unwrap_or("-").chars().take(64).collect::<String>();
     frame_log(&head.headers);
     let within = time_left(&head.headers, SystemTime::now());
-    let refused = |status, reason: String| Reply { status, answer: Answer::refused(reason) };
-    let reply =
-        match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
-            Err(_) => refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is longer than {MAX_REQUEST_BYTES} bytes"),
-            ),
-            Ok(Err(error)) => refused(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")),
-            Ok(Ok(body)) => {
-                let call = Call { id: id.clone(), headers: head.headers, body: body.to_bytes() };
-                match tokio::time::timeout(within, function(call)).await {
-                    Ok(reply) => reply,
-                    Err(_) => Reply {
-                        status: StatusCode::GATEWAY_TIMEOUT,
-                        answer: Answer::kept(format!("there was no decision within {} s", within.as_secs())),
-                    },
-                }
+    let body = Limited::new(body, MAX_REQUEST_BYTES).collect();
+    let answer = match tokio::time::timeout(BODY_DEADLINE, body).await {
+        Err(_) => Answer::refused("the body did not arrive in time"),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Answer::refused(format!("the body is longer than {MAX_REQUEST_BYTES} bytes"))
+        }
+        Ok(Err(error)) => Answer::refused(format!("the body broke off: {error}")),
+        Ok(Ok(body)) => {
+            let call = Call { id: id.clone(), headers: head.headers, body: body.to_bytes() };
+            match tokio::time::timeout(within, function(call)).await {
+                Ok(answer) => answer,
+                Err(_) => Answer::kept(format!("there was no decision within {} s", within.as_secs())),
             }
-        };
-    let Answer { decision, reason, .. } = &reply.answer;
-    tracing::info!(call = id, ?decision, instance = ?reply.answer.instance_id, reason, "answered");
-    written(&reply)
+        }
+    };
+    let Answer { decision, reason, .. } = &answer;
+    tracing::info!(call = id, ?decision, instance = ?answer.instance_id, reason, "answered");
+    written(&answer)
 }
 
 /// Always 200: of another status the caller would see nothing but that the function has failed.
-fn written(reply: &Reply) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(&reply.answer).unwrap_or_default();
-    let mut response = Response::new(Full::from(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("fn-http-status", HeaderValue::from(reply.status.as_u16()));
+fn written(answer: &Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(serde_json::to_vec(answer).unwrap_or_default()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

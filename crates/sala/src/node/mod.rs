@@ -112,8 +112,8 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     }
     let notify = Arc::new(Notify::from_env());
     beside.spawn({
-        let notify = notify.clone();
-        async move { notify.watch(async || alive.check().await).await }
+        let alive = Arc::new(alive);
+        notify.clone().watch(move || alive.clone().check())
     });
     notify.ready();
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oci::Cloud;
-use oci::scaling::fn_server::{Call, FnServer, Reply};
+use oci::scaling::fn_server::{Call, FnServer};
 use oci::scaling::function::{ScalingFunction, Settings};
 use oci::scaling::wire::Answer;
 
@@ -35,13 +35,10 @@ fn function() -> Result<ScalingFunction, String> {
     Ok(ScalingFunction::new(cloud, settings))
 }
 
-async fn answer(function: Arc<Result<ScalingFunction, String>>, call: Call) -> Reply {
+async fn answer(function: Arc<Result<ScalingFunction, String>>, call: Call) -> Answer {
     match &*function {
         Ok(function) => function.call(&call).await,
-        Err(reason) => Reply {
-            status: axum::http::StatusCode::INTERNAL_SERVER_ERROR,
-            answer: Answer::refused(reason.as_str()),
-        },
+        Err(reason) => Answer::refused(reason.as_str()),
     }
 }
 

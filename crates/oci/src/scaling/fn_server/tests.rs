@@ -48,7 +48,7 @@ impl Drop for Home {
 }
 
 /// Says back how long the body was and who called.
-async fn answer(call: Call) -> Reply {
+async fn answer(call: Call) -> Answer {
     let subject = call.headers.get("oci-subject-id").and_then(|id| id.to_str().ok()).unwrap_or("nobody");
     if call.body == "never" {
         std::future::pending::<()>().await;
@@ -137,7 +137,7 @@ async fn an_oversized_body_is_refused_with_its_limit() {
     let home = Home::new("oversized");
     let _serving = home.serve();
     let response = home.talk(&call("", &"x".repeat(MAX_REQUEST_BYTES + 1))).await;
-    assert!(response.contains("fn-http-status: 413"), "{response}");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     let answer = body(&response);
     assert_eq!(answer.decision, Decision::Refused);
     assert!(answer.reason.contains("262144 bytes"), "{}", answer.reason);
@@ -170,8 +170,7 @@ async fn a_call_is_answered_before_the_service_gives_up() {
     // Nothing is left of it but the time to answer.
     let deadline = to_rfc3339(SystemTime::now() + SPARE);
     let response = home.talk(&call(&format!("Fn-Deadline: {deadline}\r\n"), "never")).await;
-    assert!(response.contains("fn-http-status: 504"), "{response}");
-    assert_eq!(body(&response).decision, Decision::Kept);
+    assert!(body(&response).reason.contains("no decision"), "{response}");
 }
 
 #[test]
@@ -214,7 +213,7 @@ async fn more_connections_than_there_may_be_wait_their_turn() {
     let server = FnServer::bind("http-stream", &home.listener()).unwrap();
     let _serving = tokio::spawn(server.serve(|_| async {
         SERVED.fetch_add(1, Ordering::SeqCst);
-        Reply { status: StatusCode::OK, answer: Answer::kept("done") }
+        Answer::kept("done")
     }));
     let home = Arc::new(home);
     let mut clients = tokio::task::JoinSet::new();

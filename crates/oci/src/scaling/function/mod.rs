@@ -6,11 +6,11 @@ mod settings;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use super::decide::{Facts, Verdict, decide};
 use super::ending::Ending;
-use super::fn_server::{Call, Reply};
+use super::fn_server::Call;
 use super::subject::{Denied, Subject};
 use super::tags;
 use super::wire::{Answer, Ask, Decision, NodeLoad};
@@ -32,14 +32,14 @@ impl ScalingFunction {
     }
 
     /// Does what a call asks for.
-    pub async fn call(&self, call: &Call) -> Reply {
+    pub async fn call(&self, call: &Call) -> Answer {
         let ask = match Ask::parse(&call.body) {
             Ok(ask) => ask,
-            Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+            Err(error) => return Answer::refused(error.to_string()),
         };
         if let Err(denied) = self.check(&call.headers, &ask) {
             tracing::warn!(call = call.id, %denied, "refused");
-            return refused(StatusCode::FORBIDDEN, denied.to_string());
+            return Answer::refused(denied.to_string());
         }
         let now = SystemTime::now();
         let done = match &ask {
@@ -48,8 +48,7 @@ impl ScalingFunction {
             Ask::Sweep { instance_ids } => self.sweep(now, instance_ids).await,
         };
         // What is not known for certain changes nothing.
-        let answer = done.unwrap_or_else(|error| Answer::kept(error.to_string()));
-        Reply { status: StatusCode::OK, answer }
+        done.unwrap_or_else(|error| Answer::kept(error.to_string()))
     }
 
     fn check(&self, headers: &HeaderMap, ask: &Ask) -> Result<(), Denied> {
@@ -142,8 +141,4 @@ impl ScalingFunction {
         };
         Ok(Answer { decision, terminated: ended, ..Answer::kept(reason) })
     }
-}
-
-fn refused(status: StatusCode, reason: String) -> Reply {
-    Reply { status, answer: Answer::refused(reason) }
 }

@@ -88,13 +88,7 @@ impl<C: Cluster> Masters<C> {
         Masters {
             in_lock: lock(SCALE_IN, LOCK_WITHIN),
             out_lock: lock(SCALE_OUT, SCALE_OUT_LOCK_WITHIN),
-            seen: Mutex::new(Seen {
-                load: LoadWatch::new(),
-                orphans: OrphanWatch::new(now, pace.orphan_after),
-                need: None,
-                cpu: BTreeMap::new(),
-                nodes: None,
-            }),
+            seen: Mutex::new(Seen::new(now, pace.orphan_after)),
             wishes: watch::Sender::new(None),
             caller: Caller::new(cloud.clone(), place.compartment.clone(), place.stack.clone()),
             cloud,
@@ -149,6 +143,11 @@ impl<C: Cluster> Masters<C> {
 }
 
 impl Seen {
+    fn new(now: Instant, orphan_after: Duration) -> Seen {
+        let orphans = OrphanWatch::new(now, orphan_after);
+        Seen { load: LoadWatch::new(), orphans, need: None, cpu: BTreeMap::new(), nodes: None }
+    }
+
     fn observe(&mut self, now: Instant, nodes: Option<Vec<NodeLoad>>, refused: u64, target: Option<f64>) {
         self.orphans.observe(now, nodes.as_deref());
         match &nodes {
@@ -187,4 +186,42 @@ impl Seen {
 /// No code panics while it holds one of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(cpu: f64) -> NodeLoad {
+        let instance_id = Some(Ocid::new("ocid1.instance.a"));
+        NodeLoad { instance_id, rooms: 1, participants: 3, cpu, draining: false }
+    }
+
+    #[test]
+    fn a_busy_second_hardly_counts_for_scale_in_and_does_not_count_as_need() {
+        let start = Instant::now();
+        let mut seen = Seen::new(start, Duration::from_secs(300));
+        for second in 0..60 {
+            let cpu = if second == 59 { 1.0 } else { 0.1 };
+            seen.observe(start + Duration::from_secs(second), Some(vec![node(cpu)]), 0, Some(50.0));
+        }
+        assert_eq!(seen.need, None);
+        let cpu = seen.smoothed().unwrap()[0].cpu;
+        assert!((0.25..0.3).contains(&cpu), "{cpu}");
+    }
+
+    #[test]
+    fn without_a_registry_that_is_certain_there_is_no_need_and_nothing_to_tell() {
+        let start = Instant::now();
+        let mut seen = Seen::new(start, Duration::from_secs(300));
+        for second in 0..20 {
+            seen.observe(start + Duration::from_secs(second), Some(vec![node(0.9)]), 0, Some(50.0));
+        }
+        assert!(seen.need.is_some());
+        seen.observe(start + Duration::from_secs(20), None, 0, Some(50.0));
+        assert_eq!((seen.need.clone(), seen.smoothed()), (None, None));
+        // What was seen before does not count with what is seen after.
+        seen.observe(start + Duration::from_secs(21), Some(vec![node(0.9)]), 0, Some(50.0));
+        assert_eq!(seen.need, None);
+    }
 }

@@ -1,0 +1,41 @@
+"""What a run measured, at its end; and the end of the process. A plugin, loaded by conftest.py."""
+
+import os
+import sys
+
+import pytest
+
+from .stack import CACHE
+
+FIGURES = CACHE / "measured.txt"
+
+
+def note(text: str) -> None:
+    """A line for the end of the report, from whatever process of the run."""
+    CACHE.mkdir(exist_ok=True)
+    with FIGURES.open("a") as file:
+        file.write(text + "\n")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        FIGURES.unlink(missing_ok=True)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES.exists():
+        terminalreporter.section("measured in the rehearsal")
+        for line in sorted(FIGURES.read_text().splitlines()):
+            terminalreporter.line(line)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Ends the process without taking the interpreter apart: see e2e/python/conftest.py."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(getattr(config, "exit_status", 1))
