@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ SCALE = 20.0
 CPUS = 0.25
 # Lines for `oci:` in the sala.yaml of masters, for scaled time.
 PACE = "\\n  cycle: 10s\\n  lock_ttl: 10s\\n  orphan_after: 6s\\n  grace: 5s\\n  hold: 5s"
-FUNCTION_PACE = {"GRACE_SECONDS": "5", "METRIC_WINDOW_SECONDS": "15"}
+FUNCTION_PACE = {"GRACE_SECONDS": "5"}
 
 BOOT_LIMIT_S = 240
 ENV_LINE = re.compile(r"^(\w+)=(.*)$", re.M)
@@ -200,7 +199,8 @@ class Stack:
                     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 stream = context.wrap_socket(stream, server_hostname=host)
                 certificate = stream.getpeercert() or {}
-            stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"  # as a browser
+            stream.sendall(request.encode())
             answer = b""
             while part := stream.recv(1 << 16):
                 answer += part
@@ -232,9 +232,17 @@ class Stack:
     def await_serving(self, seconds: float = BOOT_LIMIT_S, count: int = 4) -> None:
         wait_until(lambda: len(self.healthy()) >= count, seconds, f"{count} healthy masters behind the balancer")
 
-    def cluster(self, url: str) -> dict:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.load(answer)
+    def await_trusted(self, seconds: float = 90) -> None:
+        """The page has the authority's certificate, whichever master the balancer picks."""
+
+        def trusted():
+            try:
+                url = self.env("openvidu.env")["OPENVIDU_URL"]
+                return all(self.get(url, cafile=self.authority).status == 200 for _ in range(8))
+            except (KeyError, OSError):
+                return False
+
+        wait_until(trusted, seconds, "the authority's certificate")
 
     def stop(self) -> None:
         self.keep_logs()

@@ -42,7 +42,7 @@ pub struct Identity {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    Master(MasterIdentity),
+    Master(Box<MasterIdentity>),
     Media(MediaIdentity),
 }
 
@@ -125,7 +125,7 @@ impl Identity {
             return Err(wrong("deploymentGeneration", &generation, "1 to 64 letters, digits and hyphens"));
         }
         let role = match get.required("salaRole")?.as_str() {
-            "master" => Role::Master(master(get)?),
+            "master" => Role::Master(Box::new(master(get)?)),
             "media" => Role::Media(media(get)?),
             other => return Err(wrong("salaRole", other, "`master` or `media`")),
         };

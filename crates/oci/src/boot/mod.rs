@@ -104,7 +104,7 @@ impl<A: Api, H: Host> Boot<'_, A, H> {
             self.id.private_address,
             self.id.generation
         ));
-        if let Role::Master(MasterIdentity { engine: RtcEngine::Mediasoup, .. }) = &role {
+        if matches!(&role, Role::Master(master) if master.engine == RtcEngine::Mediasoup) {
             let line = "rtcEngine = mediasoup is accepted for compatibility: Sala has one engine of its own, and runs it";
             self.step_done(line.to_owned());
         }

@@ -11,6 +11,7 @@ use super::api::{
     Api, ApiError, ETag, Expected, Facts, Key, Object, SecretHead, SecretState, SecretValue, Vault, Version,
 };
 use super::identity::Place;
+use crate::principal::PrincipalError;
 use crate::services::{
     Bucket, Condition, Etag, NewKey, NewSecret, Protection, SecretState as State, SecretValue as Value,
 };
@@ -34,7 +35,11 @@ impl OracleApi {
     async fn cloud(&self) -> Result<&Cloud, ApiError> {
         let begin = || async {
             Cloud::on_instance(&self.imds).await.map_err(|error| {
-                let text = format!("this instance gets no session: {error}; {}", error.remedy());
+                let text = match &error {
+                    // Its text has the remedy.
+                    PrincipalError::Call(call) => format!("this instance gets no session: {call}"),
+                    other => format!("this instance gets no session: {other}; {}", other.remedy()),
+                };
                 if error.is_transient() { ApiError::Unavailable(text) } else { ApiError::Denied(text) }
             })
         };

@@ -23,6 +23,8 @@ use crate::boot::{Member, StoreAccess, StoreError, Users};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What nobody listens at is found out sooner.
 const CONNECT: Duration = Duration::from_secs(2);
+/// A member that waits for a majority takes connections and does not answer; one that has it answers at once.
+const LOOK: Duration = Duration::from_secs(3);
 /// Far more than four members.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
@@ -47,7 +49,8 @@ impl<'a> Etcd<'a> {
     }
 
     pub(super) async fn has_leader(&self) -> Result<bool, StoreError> {
-        let status = self.call(None, "maintenance/status", &json!({})).await?;
+        let status = tokio::time::timeout(LOOK, self.call(None, "maintenance/status", &json!({}))).await;
+        let status = status.map_err(|_| StoreError(format!("{} waits for a majority", self.at)))??;
         Ok(status["leader"].as_str().unwrap_or("0") != "0")
     }
 

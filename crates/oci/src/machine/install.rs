@@ -165,8 +165,7 @@ async fn packages() -> Result<(), String> {
         let output = output.map_err(|error| format!("apt-get: {error}"))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
-            let last =
-                text.lines().filter(|line| !line.trim().is_empty()).next_back().unwrap_or("no reason given");
+            let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given");
             return Err(format!("apt-get {}: {last}", arguments[0]));
         }
     }

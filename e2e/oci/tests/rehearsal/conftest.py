@@ -88,6 +88,9 @@ def boot(stack: Stack, measure, pool: bool = True, autoscaling: dict | None = No
         stack.start_pool(1, autoscaling)
     stack.await_serving()
     measure(f"{stack.name}: apply to four healthy masters (order {numbers})", time.monotonic() - begun)
+    if stack.authority:
+        stack.await_trusted()
+        measure(f"{stack.name}: apply to a page with the authority's certificate", time.monotonic() - begun)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Masters that die at steps of their first boot, in a cloud that throttles and fails, still form one cluster."""
 
-import json
 import random
 import threading
 import time
@@ -37,7 +36,7 @@ def test_masters_killed_on_the_way_and_a_cloud_that_fails_make_one_cluster(new_s
     stack = new_stack("broken", "127.24", paced=False, certificateType="selfsigned")
     for operation in TROUBLED:
         for fault in TROUBLE:
-            stack.cloud.fault(operation, fault, probability=0.03)
+            stack.cloud.fault(operation, fault, probability=0.08)
     for operation, fault, where in DEATHS:
         stack.cloud.fault(operation, {"kind": "killCaller", **fault}, caller="master", times=1, **where)
     begun = time.monotonic()
@@ -54,18 +53,19 @@ def test_masters_killed_on_the_way_and_a_cloud_that_fails_make_one_cluster(new_s
     measure("recovery: apply to four healthy masters", time.monotonic() - begun)
     faults = stack.cloud.admin("GET", "faults")
     struck = [call for call in stack.cloud.calls() if call.get("fault")]
+    failed = [call for call in struck if "KillCaller" not in call["fault"]]
     measure("recovery: masters that died and came back", len(reviver.revived))
-    measure("recovery: calls that failed", len([one for one in struck if "KillCaller" not in one["fault"]]))
-    assert len(reviver.revived) >= 4 and len(struck) > 10, faults
+    measure("recovery: calls that failed", len(failed))
+    assert len(reviver.revived) >= 4 and len(failed) >= 5, faults
     # One cluster: one set of secrets, one store.
     settings = {stack.text(master, "/opt/openvidu/config/openvidu.env") for master in stack.masters}
     assert len(settings) == 1
     clusters = {stack.text(master, "/etc/sala/sala.yaml").split("\n  id: ")[1].split("\n")[0] for master in stack.masters}
     assert len(clusters) == 1
     assert stack.secrets()["ALL_SECRETS_GENERATED"] == stack.deployment.generation
-    assert json.loads(json.dumps(stack.lock("boot.lock")))["store_formed"] == stack.deployment.generation
-    page = stack.get(stack.env("openvidu.env")["OPENVIDU_URL"])
-    assert page.status == 200
+    assert stack.lock("boot.lock")["store_formed"] == stack.deployment.generation
+    # There is no media node that could serve the page; the masters are whole.
+    assert stack.get(stack.env("openvidu.env")["OPENVIDU_URL"] + "healthz").status == 200
 
 
 def kill_at(stack, step: str) -> str | None:

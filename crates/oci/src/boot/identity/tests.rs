@@ -28,7 +28,7 @@ fn facts(changes: &[(&str, &str)]) -> Facts {
 
 fn master(changes: &[(&str, &str)]) -> MasterIdentity {
     match Identity::read(&facts(changes)).unwrap().role {
-        Role::Master(master) => master,
+        Role::Master(master) => *master,
         Role::Media(_) => panic!("a media node"),
     }
 }
