@@ -36,10 +36,10 @@ impl Settings {
             get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
         let needed = |name| text(name).ok_or(BadSettings::Missing(name));
-        let target_cpu = number(&text, "SCALE_TARGET_CPU", 50.0, 1.0..=100.0, "a percentage from 1 to 100")?;
-        let min_nodes = number(&text, "MIN_MEDIA_NODES", 1, 0..=500, "a number of nodes from 0 to 500")?;
-        let grace = number(&text, "GRACE_SECONDS", 420, 0..=86_400, "seconds, up to a day")?;
-        let window = number(&text, "METRIC_WINDOW_SECONDS", 300, 1..=3_600, "seconds, up to an hour")?;
+        let target_cpu = number(text, "SCALE_TARGET_CPU", 50.0, 1.0..=100.0, "a percentage from 1 to 100")?;
+        let min_nodes = number(text, "MIN_MEDIA_NODES", 1, 0..=500, "a number of nodes from 0 to 500")?;
+        let grace = number(text, "GRACE_SECONDS", 420, 0..=86_400, "seconds, up to a day")?;
+        let window = number(text, "METRIC_WINDOW_SECONDS", 300, 1..=3_600, "seconds, up to an hour")?;
         let masters = text("MASTER_INSTANCE_OCIDS").unwrap_or_default();
         let masters = masters.split(',').map(str::trim).filter(|id| !id.is_empty());
         Ok(Settings {
