@@ -30,7 +30,7 @@ build: web/dist/index.html
 
 ## test: the whole suite: Rust, page, browsers, Python, cluster
 .PHONY: test
-test: test-rust test-web test-browser test-python test-cluster test-deploy
+test: test-rust test-web test-browser test-python test-cluster test-deploy test-oci
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
@@ -68,6 +68,12 @@ cluster-figures:
 test-deploy: deploy/oci/check/.venv/.installed
 	cd deploy/oci/check && .venv/bin/pytest
 
+## test-oci: a simulated Oracle Cloud, checked with Oracle's SDK, and whole deployments in it (those as root)
+.PHONY: test-oci
+test-oci: build .tools/packages-etcd .tools/pebble/pebble e2e/oci/.venv/.installed
+	cargo build --locked --package sala-oci-simulator
+	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4 --dist loadgroup
+
 ## lint: formatting, clippy, licences, types
 .PHONY: lint
 lint: .tools/packages-build web/node_modules/.installed e2e/browser/node_modules/.installed
@@ -89,7 +95,7 @@ fmt:
 clean:
 	cargo clean
 	rm -rf .tools web/dist web/node_modules e2e/browser/node_modules e2e/browser/build e2e/python/.venv \
-		deploy/oci/check/.venv
+		deploy/oci/check/.venv e2e/oci/.venv
 
 ## help: this list
 .PHONY: help
@@ -111,6 +117,11 @@ e2e/browser/node_modules/.installed: e2e/browser/package-lock.json .tools/packag
 e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
 	python3 -m venv e2e/python/.venv
 	e2e/python/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+e2e/oci/.venv/.installed: e2e/oci/requirements.txt .tools/packages-test
+	python3 -m venv e2e/oci/.venv
+	e2e/oci/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 # The wheels of wheels.txt are read, not installed.

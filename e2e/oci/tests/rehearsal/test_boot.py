@@ -1,9 +1,6 @@
 """From `terraform apply` to a cluster that people can use."""
 
 import stat
-import time
-
-from sala_oci.simulator import wait_until
 
 NOTED = {
     "OPENVIDU_URL", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MEET_INITIAL_ADMIN_USER",

@@ -8,6 +8,8 @@ from sala_oci.scaling import assert_uncut, eventually, resize, serving, tag
 from sala_oci.simulator import wait_until
 
 
+pytestmark = pytest.mark.unseen
+
 CYCLE_S = 10
 
 
