@@ -28,9 +28,15 @@ cluster: build .tools/packages-cluster
 build: web/dist/index.html
 	cargo build --release --locked --package sala
 
+## deb: the Debian package, with everything optimised (target/debian)
+.PHONY: deb
+deb: web/dist/index.html .tools/packages-deb
+	cargo build --profile dist --locked --package sala
+	scripts/deb.sh target/dist/sala
+
 ## test: the whole suite: Rust, page, browsers, Python, cluster
 .PHONY: test
-test: test-rust test-web test-browser test-python test-cluster test-deploy test-oci
+test: test-rust test-web test-browser test-python test-cluster test-deploy test-packages test-oci
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
@@ -73,6 +79,11 @@ test-deploy: deploy/oci/check/.venv/.installed
 test-oci: build .tools/packages-etcd .tools/pebble/pebble e2e/oci/.venv/.installed
 	cargo build --locked --package sala-oci-simulator
 	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4 --dist loadgroup
+
+## test-packages: the Debian package and the container's image: built, checked, installed, served from
+.PHONY: test-packages
+test-packages: build .tools/packages-deb e2e/python/.venv/.installed
+	SALA_BIN=$(CURDIR)/$(SALA) e2e/python/.venv/bin/pytest -p no:cacheprovider deploy/debian deploy/container
 
 ## lint: formatting, clippy, licences, types
 .PHONY: lint
@@ -140,6 +151,10 @@ deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/
 
 .tools/packages-cluster: scripts/packages.sh
 	scripts/packages.sh etcd:etcd-server ip:iproute2 nft:nftables
+	@mkdir -p $(@D) && touch $@
+
+.tools/packages-deb: scripts/packages.sh
+	scripts/packages.sh dpkg-shlibdeps:dpkg-dev lintian:lintian curl:curl
 	@mkdir -p $(@D) && touch $@
 
 .tools/packages-etcd: scripts/packages.sh
