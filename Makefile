@@ -28,9 +28,15 @@ cluster: build .tools/packages-cluster
 build: web/dist/index.html
 	cargo build --release --locked --package sala
 
+## deb: the Debian package, with everything optimised (target/debian)
+.PHONY: deb
+deb: web/dist/index.html .tools/packages-deb
+	cargo build --profile dist --locked --package sala
+	scripts/deb.sh target/dist/sala
+
 ## test: the whole suite: Rust, page, browsers, Python, cluster
 .PHONY: test
-test: test-rust test-web test-browser test-python test-cluster test-deploy
+test: test-rust test-web test-browser test-python test-cluster test-deploy test-packages test-oci
 
 ## test-rust: unit, property and simulation tests, and each fuzz target for a moment
 .PHONY: test-rust
@@ -68,6 +74,17 @@ cluster-figures:
 test-deploy: deploy/oci/check/.venv/.installed
 	cd deploy/oci/check && .venv/bin/pytest
 
+## test-oci: a simulated Oracle Cloud, checked with Oracle's SDK, and whole deployments in it (those as root)
+.PHONY: test-oci
+test-oci: build .tools/packages-etcd .tools/pebble/pebble e2e/oci/.venv/.installed
+	cargo build --locked --package sala-oci-simulator
+	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4 --dist loadgroup
+
+## test-packages: the Debian package and the container's image: built, checked, installed, served from
+.PHONY: test-packages
+test-packages: build .tools/packages-deb e2e/python/.venv/.installed
+	SALA_BIN=$(CURDIR)/$(SALA) e2e/python/.venv/bin/pytest -p no:cacheprovider deploy/debian deploy/container
+
 ## lint: formatting, clippy, licences, types
 .PHONY: lint
 lint: .tools/packages-build web/node_modules/.installed e2e/browser/node_modules/.installed
@@ -89,7 +106,7 @@ fmt:
 clean:
 	cargo clean
 	rm -rf .tools web/dist web/node_modules e2e/browser/node_modules e2e/browser/build e2e/python/.venv \
-		deploy/oci/check/.venv
+		deploy/oci/check/.venv e2e/oci/.venv
 
 ## help: this list
 .PHONY: help
@@ -113,6 +130,11 @@ e2e/python/.venv/.installed: e2e/python/requirements.txt .tools/packages-test
 	e2e/python/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+e2e/oci/.venv/.installed: e2e/oci/requirements.txt .tools/packages-test
+	python3 -m venv e2e/oci/.venv
+	e2e/oci/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 # The wheels of wheels.txt are read, not installed.
 deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/check/wheels.txt .tools/packages-test
 	python3 -m venv deploy/oci/check/.venv
@@ -129,6 +151,10 @@ deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/
 
 .tools/packages-cluster: scripts/packages.sh
 	scripts/packages.sh etcd:etcd-server ip:iproute2 nft:nftables
+	@mkdir -p $(@D) && touch $@
+
+.tools/packages-deb: scripts/packages.sh
+	scripts/packages.sh dpkg-shlibdeps:dpkg-dev lintian:lintian curl:curl
 	@mkdir -p $(@D) && touch $@
 
 .tools/packages-etcd: scripts/packages.sh

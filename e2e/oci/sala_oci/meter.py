@@ -11,8 +11,10 @@ from pathlib import Path
 INTERVAL_S = 0.5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 FILE = "proc-stat"
-# `cpu` and eight figures, always as long: readers see all of it or nothing.
-LINE = "cpu  {busy:012d} 0 0 {idle:012d} 0 0 0 0 0 0\n"
+# So much finer than the host's ticks: a share of a processor has few of them. Readers divide.
+FINER = 1000
+# `cpu` and its figures, always as long: readers see all of it or nothing.
+LINE = "cpu  {busy:015d} 0 0 {idle:015d} 0 0 0 0 0 0\n"
 
 
 class Meter:
@@ -42,11 +44,11 @@ class Meter:
         for gone in self.roots.keys() - alive:
             self.roots.pop(gone)
             self.used.pop(gone, None)
-        all_ticks = int(elapsed_s * TICKS_PER_S * self.cpus)
+        all_ticks = int(elapsed_s * TICKS_PER_S * self.cpus * FINER)
         for root, busy in fresh.items():
             total = self.totals.setdefault(root, [0, 0])
-            total[0] += busy
-            total[1] += max(0, all_ticks - busy)
+            total[0] += busy * FINER
+            total[1] += max(0, all_ticks - busy * FINER)
             write(Path(root).parent / FILE, LINE.format(busy=total[0], idle=total[1]))
 
     def root_of(self, process: tuple[str, str]) -> str | None:

@@ -1,9 +1,11 @@
 """From `terraform apply` to a cluster that people can use."""
 
 import stat
-import time
 
-from sala_oci.simulator import wait_until
+import pytest
+
+# Deployments that are shared are all in one process.
+pytestmark = pytest.mark.xdist_group("deployments")
 
 NOTED = {
     "OPENVIDU_URL", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MEET_INITIAL_ADMIN_USER",

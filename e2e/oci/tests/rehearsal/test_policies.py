@@ -115,6 +115,7 @@ def test_a_master_that_lacks_a_right_says_at_which_step_and_goes_on_when_it_has_
     measure("policies: statements of the masters' boot", len(MASTERS_BOOT))
 
 
+@pytest.mark.unseen
 def test_so_does_a_media_node(guarded):
     stack, watch = guarded, Watch(guarded)
     stack.await_serving()
@@ -130,6 +131,7 @@ def test_so_does_a_media_node(guarded):
     wait_until(lambda: serving(stack), 120, "the media node serves")
 
 
+@pytest.mark.unseen
 @pytest.mark.parametrize("step", CYCLE, ids=lambda step: step.statement)
 def test_a_turn_stops_without(guarded, step):
     stack, watch = guarded, Watch(guarded)
@@ -141,6 +143,7 @@ def test_a_turn_stops_without(guarded, step):
         stack.without()
 
 
+@pytest.mark.unseen
 @pytest.mark.parametrize("statement", FUNCTION)
 def test_the_function_keeps_all_nodes_without(guarded, statement):
     stack = guarded
@@ -159,6 +162,7 @@ def test_the_function_keeps_all_nodes_without(guarded, statement):
         stack.without()
 
 
+@pytest.mark.unseen
 @pytest.mark.parametrize("step", NEED, ids=lambda step: step.statement)
 def test_scale_out_stops_without(guarded, step):
     stack, watch = guarded, Watch(guarded)
@@ -173,6 +177,7 @@ def test_scale_out_stops_without(guarded, step):
         stack.without()
 
 
+@pytest.mark.unseen
 def test_metrics_are_not_posted_without(guarded):
     stack = guarded
     stack.without("masters-post-metrics")
@@ -185,6 +190,7 @@ def test_metrics_are_not_posted_without(guarded):
     assert any("own load cannot be posted" in stack.log(master, "sala") or "posted" in stack.log(master, "sala") for master in stack.masters)
 
 
+@pytest.mark.unseen
 def test_a_node_that_leaves_needs_its_rights_and_the_function_its_own(guarded):
     """One node leaves; each right is missing in turn until it may end."""
     stack, watch = guarded, Watch(guarded)
