@@ -80,9 +80,9 @@ test-oci: build .tools/packages-etcd .tools/pebble/pebble e2e/oci/.venv/.install
 	cargo build --locked --package sala-oci-simulator
 	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4 --dist loadgroup
 
-## test-packages: the Debian package and the container's image: built, checked, installed, served from
+## test-packages: the Debian package and the container's image are built, checked, installed and serve; so does the guide to them
 .PHONY: test-packages
-test-packages: build .tools/packages-deb e2e/python/.venv/.installed
+test-packages: build .tools/packages-deb .tools/packages-etcd .tools/pebble/pebble e2e/python/.venv/.installed
 	SALA_BIN=$(CURDIR)/$(SALA) e2e/python/.venv/bin/pytest -p no:cacheprovider deploy/debian deploy/container
 
 ## lint: formatting, clippy, licences, types
@@ -154,7 +154,7 @@ deploy/oci/check/.venv/.installed: deploy/oci/check/requirements.txt deploy/oci/
 	@mkdir -p $(@D) && touch $@
 
 .tools/packages-deb: scripts/packages.sh
-	scripts/packages.sh dpkg-shlibdeps:dpkg-dev lintian:lintian curl:curl
+	scripts/packages.sh dpkg-shlibdeps:dpkg-dev lintian:lintian curl:curl haproxy:haproxy openssl:openssl
 	@mkdir -p $(@D) && touch $@
 
 .tools/packages-etcd: scripts/packages.sh
