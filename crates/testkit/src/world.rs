@@ -67,6 +67,8 @@ pub struct Member {
     pub given_up: bool,
     /// Signal messages that wait until something passes again.
     stalled: Vec<Signal>,
+    /// How often it has lost its socket, and tries to connect since the last time.
+    losses: usize,
     attempt: usize,
 }
 
@@ -190,6 +192,7 @@ impl World {
             cut_since: None,
             given_up: false,
             stalled: Vec::new(),
+            losses: 0,
             attempt: 0,
         });
         let now = self.now;

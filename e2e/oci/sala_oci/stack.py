@@ -1,6 +1,7 @@
 """A deployment in the simulated cloud, as `terraform apply` leaves it: everything that the module declares, real processes
 on loopback addresses, and what an operator does and sees afterwards."""
 
+import fcntl
 import json
 import os
 import re
@@ -44,11 +45,13 @@ class Page:
 
 
 class Stack:
-    """`subnet`: first two bytes of all addresses. `paced`: scaled time for scaling, and a processor of its own for each
+    """Has a loopback network of its own, whoever else rehearses on this host. `paced`: scaled time for scaling, and a processor of its own for each
     machine. `authority`: root of the ACME authority. `variables`: those of Terraform."""
 
-    def __init__(self, name: str, subnet: str, *, paced: bool, delays: dict | None = None, authority: Path | None = None, **variables) -> None:
+    def __init__(self, name: str, *, paced: bool, delays: dict | None = None, authority: Path | None = None, **variables) -> None:
         self.name, self.paced, self.authority = name, paced, authority
+        self._subnet = Subnet()
+        subnet = self._subnet.prefix
         self.balancer_ip = f"{subnet}.0.5"
         self.master_ips = [f"{subnet}.0.{10 + n}" for n in range(1, 5)]
         self.deployment = Deployment(
@@ -250,6 +253,7 @@ class Stack:
             self.meter.terminate()
             self.meter.wait(10)
         self.cloud.stop()
+        self._subnet.give_back()
 
     def keep_logs(self) -> None:
         """All machines' logs, for who looks for the reason of a failure."""
@@ -264,6 +268,25 @@ class Stack:
         for file in [self.cloud.log, self.cloud.directory / "functions" / "log"]:
             if file.exists():
                 shutil.copyfile(file, place / f"cloud-{file.name}")
+
+
+class Subnet:
+    """127.N/16, locked for as long as this process has it."""
+
+    def __init__(self) -> None:
+        for number in range(20, 120):
+            self._file = open(f"/tmp/sala-rehearsal-127.{number}.lock", "w")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._file.close()
+                continue
+            self.prefix = f"127.{number}"
+            return
+        raise RuntimeError("a hundred deployments are rehearsed on this host already")
+
+    def give_back(self) -> None:
+        self._file.close()
 
 
 def iam(document: dict, leave_out: tuple[str, ...] = ()) -> dict:

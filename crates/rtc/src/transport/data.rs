@@ -321,12 +321,12 @@ impl DataChannels {
     pub(crate) fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
         let packet = Bytes::copy_from_slice(packet);
         match self.endpoint.handle(now, PEER, None, None, packet) {
-            Some((handle, DatagramEvent::NewAssociation(association))) => {
-                // A second INIT (a peer that restarted) replaces the first association. When both sides begin at once
-                // the DTLS client's stands.
-                if !(self.dtls_client && self.association.is_some() && !self.connected) {
-                    self.association = Some((handle, association));
-                }
+            // A second INIT (a peer that restarted) replaces the first association. When both sides begin at once the
+            // DTLS client's stands.
+            Some((handle, DatagramEvent::NewAssociation(association)))
+                if !(self.dtls_client && self.association.is_some() && !self.connected) =>
+            {
+                self.association = Some((handle, association));
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
                 if let Some((current, association)) = &mut self.association

@@ -24,7 +24,9 @@ pub(crate) async fn run(args: InstallArgs) -> anyhow::Result<()> {
     let master = match facts.metadata.get("salaRole").map(String::as_str) {
         Some("master") => true,
         Some("media") => false,
-        _ => bail!("the instance metadata has no `salaRole`; this machine is not one that the Terraform module made"),
+        _ => bail!(
+            "the instance metadata has no `salaRole`; this machine is not one that the Terraform module made"
+        ),
     };
     // The boot says so, too, until it is corrected.
     if let Err(error) = Identity::read(&facts) {

@@ -22,8 +22,9 @@ pub(super) enum Signal {
     ToClient(SessionId, SessionOutput),
     /// The server notices that a socket is gone.
     Closed(SessionId),
-    /// A client's attempt to connect again reaches the cluster; its place among the members.
-    Connect(usize),
+    /// A client's attempt to connect again reaches the cluster: its place among the members, and which of its losses
+    /// it is about.
+    Connect(usize, usize),
     /// What a client said to a server that the room is leaving, for the server at this place.
     Tail(usize, Tail),
 }
@@ -60,6 +61,7 @@ impl World {
         let session = self.new_session();
         self.members[index].session = session;
         self.members[index].attempt = 0;
+        self.members[index].losses += 1;
         self.try_again(index);
     }
 
@@ -67,14 +69,14 @@ impl World {
         let member = &mut self.members[index];
         let wait = RETRIES_MS[member.attempt.min(RETRIES_MS.len() - 1)];
         member.attempt += 1;
-        let delay = member.signal_delay + Duration::from_millis(wait);
-        self.enqueue(delay, Signal::Connect(index));
+        let (delay, loss) = (member.signal_delay + Duration::from_millis(wait), member.losses);
+        self.enqueue(delay, Signal::Connect(index, loss));
     }
 
     /// A client that was told to resume is here again.
-    fn connect(&mut self, index: usize) {
+    fn connect(&mut self, index: usize, loss: usize) {
         let member = &mut self.members[index];
-        if member.client.left || member.closed {
+        if member.client.left || member.closed || member.losses != loss {
             return;
         }
         let session = self.new_session();
@@ -109,7 +111,7 @@ impl World {
                         self.nodes[node].room.tail(now, tail);
                     }
                 }
-                Signal::Connect(index) => self.connect(index),
+                Signal::Connect(index, loss) => self.connect(index, loss),
                 Signal::ToClient(session, output) => self.to_client(session, output),
             }
             self.drain_rooms();
@@ -203,7 +205,7 @@ impl World {
             Signal::ToServer(session, _) | Signal::ToClient(session, _) => {
                 self.members.iter_mut().find(|member| member.session == *session)
             }
-            Signal::Connect(index) => self.members.get_mut(*index),
+            Signal::Connect(index, _) => self.members.get_mut(*index),
             Signal::Closed(_) | Signal::Tail(..) => None,
         };
         if let Some(member) = member.filter(|member| member.cut_since.is_some()) {

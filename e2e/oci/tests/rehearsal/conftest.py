@@ -57,7 +57,7 @@ def plain(new_stack, measure):
     """A deployment with a self-signed certificate for the balancer's address, in which nothing but the cloud's own delays
     is scaled."""
     stack = new_stack(
-        "plain", "127.21", paced=False, certificateType="selfsigned", additionalInstallFlags="--certificate-for=ip",
+        "plain", paced=False, certificateType="selfsigned", additionalInstallFlags="--certificate-for=ip",
         initialMeetAdminPassword="First-Password_1", initialMeetApiKey="first-key",
     )
     boot(stack, measure)
@@ -68,7 +68,7 @@ def plain(new_stack, measure):
 def elastic(new_stack, pebble, measure):
     """A deployment with certificates of an ACME authority and scaled time, in which media nodes come and go."""
     stack = new_stack(
-        "elastic", "127.20", paced=True, certificateType="letsencrypt", acmeDirectoryUrl=pebble.directory,
+        "elastic", paced=True, certificateType="letsencrypt", acmeDirectoryUrl=pebble.directory,
         additionalInstallFlags=f"--certificate-for=ip, --acme-ca-file={pebble.ca_file}", maxNumberOfMediaNodes=3,
         scaleTargetCPU=40, authority=pebble.root_file,
     )

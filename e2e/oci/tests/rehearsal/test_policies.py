@@ -22,7 +22,7 @@ LINE_LIMIT_S = 45
 @pytest.fixture(scope="module")
 def guarded(new_stack):
     """Nothing is started yet."""
-    return new_stack("guarded", "127.23", paced=True, delays=NO_DELAYS, certificateType="selfsigned", maxNumberOfMediaNodes=3)
+    return new_stack("guarded", paced=True, delays=NO_DELAYS, certificateType="selfsigned", maxNumberOfMediaNodes=3)
 
 
 @dataclass

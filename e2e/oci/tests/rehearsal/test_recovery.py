@@ -33,7 +33,7 @@ TROUBLED = [
 
 
 def test_masters_killed_on_the_way_and_a_cloud_that_fails_make_one_cluster(new_stack, measure):
-    stack = new_stack("broken", "127.24", paced=False, certificateType="selfsigned")
+    stack = new_stack("broken", paced=False, certificateType="selfsigned")
     for operation in TROUBLED:
         for fault in TROUBLE:
             stack.cloud.fault(operation, fault, probability=0.08)

@@ -177,7 +177,8 @@ fn unmet_condition(file: &UnitFile, host: &Host) -> Option<String> {
     let unmet = |path: &&str| {
         let (is_negated, bare) = path.strip_prefix('!').map_or((false, *path), |bare| (true, bare));
         // A unit that was written for this machine alone names the path on the host.
-        let exists = host.root.join(bare.trim_start_matches('/')).exists() || std::path::Path::new(bare).exists();
+        let exists =
+            host.root.join(bare.trim_start_matches('/')).exists() || std::path::Path::new(bare).exists();
         exists == is_negated
     };
     file.all("Unit", "ConditionPathExists").find(unmet).map(str::to_owned)
