@@ -335,7 +335,7 @@ impl DataChannels {
                     association.handle_event(event);
                 }
             }
-            None => {}
+            Some((_, DatagramEvent::NewAssociation(_))) | None => {}
         }
         self.process();
     }
