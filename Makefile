@@ -78,7 +78,7 @@ test-deploy: deploy/oci/check/.venv/.installed
 .PHONY: test-oci
 test-oci: build .tools/packages-etcd .tools/pebble/pebble e2e/oci/.venv/.installed
 	cargo build --locked --package sala-oci-simulator
-	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4 --dist loadgroup
+	cd e2e/oci && SALA_BIN=$(CURDIR)/$(SALA) .venv/bin/pytest --numprocesses 4
 
 ## test-packages: the Debian package and the container's image are built, checked, installed and serve; so does the guide to them
 .PHONY: test-packages

@@ -1,13 +1,33 @@
-"""What a run measured, at its end; and the end of the process. A plugin, loaded by conftest.py."""
+"""Which tests share a process, what a run measured, and the end of the process. A plugin, loaded by conftest.py."""
 
 import os
 import sys
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from .stack import CACHE
 
 FIGURES = CACHE / "measured.txt"
+
+
+# Files of the rehearsal with deployments of their own; all others there share theirs, so they run in one process.
+# (xdist's own loadgroup, 3.8.0, does not group under pytest 9.2.)
+ALONE = ("test_policies.py", "test_recovery.py")
+
+
+class Sharing(LoadScopeScheduling):
+    """Tests by what they share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        if "rehearsal/" not in file:
+            return nodeid
+        return file if file.endswith(ALONE) else "deployments"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Sharing(config, log)
 
 
 def note(text: str) -> None:

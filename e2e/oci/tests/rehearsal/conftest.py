@@ -32,7 +32,7 @@ def measure():
 
 @pytest.fixture(scope="session")
 def new_stack():
-    """`new_stack(name, subnet, …)`: a deployment that ends with the run, whatever happens."""
+    """`new_stack(name, …)`: a deployment that ends with the run, whatever happens."""
     running = []
 
     def begin(*arguments, **options) -> Stack:

@@ -2,11 +2,6 @@
 
 import stat
 
-import pytest
-
-# Deployments that are shared are all in one process.
-pytestmark = pytest.mark.xdist_group("deployments")
-
 NOTED = {
     "OPENVIDU_URL", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MEET_INITIAL_ADMIN_USER",
     "MEET_INITIAL_ADMIN_PASSWORD", "ALL_SECRETS_GENERATED",

@@ -13,7 +13,6 @@ pytestmark = pytest.mark.unseen
 CYCLE_S = 10
 
 
-@pytest.mark.xdist_group("deployments")
 class TestSecrets:
     async def test_a_changed_secret_applies_when_machines_start_again(self, plain, call):
         stack = plain
@@ -62,7 +61,6 @@ class TestSecrets:
         assert stack.env("meet.env", stack.masters[1])["MEET_INITIAL_ADMIN_PASSWORD"] == "First-Password_1"
 
 
-@pytest.mark.xdist_group("deployments")
 class TestMode:
     def test_fixed_stops_all_calls_and_elastic_begins_them_again(self, elastic, measure):
         stack = elastic

@@ -8,8 +8,6 @@ from sala_oci.load import Load
 from sala_oci.scaling import assert_uncut, eventually, is_gone, marked, once_per_cycle, serving, tag
 from sala_oci.stack import SCALE
 
-pytestmark = pytest.mark.xdist_group("deployments")
-
 # Without a picture, while rooms move between nodes of a busy host.
 LONGEST_GAP_S = 15
 

@@ -7,7 +7,7 @@ import pytest
 from sala_oci import guide
 from sala_oci.simulator import wait_until
 
-pytestmark = [pytest.mark.xdist_group("deployments"), pytest.mark.unseen]
+pytestmark = pytest.mark.unseen
 
 
 def test_after_the_deployment_url_opens_the_page(plain):

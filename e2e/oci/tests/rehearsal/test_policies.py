@@ -9,8 +9,6 @@ import pytest
 from sala_oci.scaling import is_gone, marked, resize, scale_in_calls, serving, tag
 from sala_oci.simulator import wait_until
 
-pytestmark = pytest.mark.xdist_group("policies")
-
 NO_DELAYS = {
     "iamSeconds": 0, "membershipSeconds": 0, "vaultManagementSeconds": 0, "keySeconds": 0, "secretSeconds": 0,
     "secretVisibleSeconds": 0, "provisionSeconds": 0, "stopSeconds": 0, "poolSeconds": 0, "imdsTagsSeconds": 0,

@@ -8,8 +8,6 @@ import pytest
 
 from sala_oci.simulator import wait_until
 
-pytestmark = pytest.mark.xdist_group("recovery")
-
 # Each kills one master: the first that comes by.
 DEATHS = [
     ("PutObject", {"isDone": True}, {"path": "boot.lock"}),

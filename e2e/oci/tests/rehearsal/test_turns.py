@@ -8,7 +8,7 @@ from sala_oci.scaling import once_per_cycle, scale_in_calls
 from sala_oci.simulator import wait_until
 
 
-pytestmark = [pytest.mark.xdist_group("deployments"), pytest.mark.unseen]
+pytestmark = pytest.mark.unseen
 
 LOCK = "scalein.lock"
 # Where the holder dies: an operation, whether it was done, and how many such pass before.
