@@ -17,7 +17,7 @@ class Load:
             "LIVEKIT_API_KEY": env["LIVEKIT_API_KEY"], "LIVEKIT_API_SECRET": env["LIVEKIT_API_SECRET"],
         }
         command = [
-            SALA, "load-test", "--rooms", str(rooms), "--publishers", str(publishers), "--subscribers", str(subscribers),
+            "setpriv", "--pdeathsig", "KILL", SALA, "load-test", "--rooms", str(rooms), "--publishers", str(publishers), "--subscribers", str(subscribers),
             "--duration", "20m", "--ramp", "3s", "--prefix", prefix, "--json",
         ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)

@@ -35,7 +35,8 @@ class Pebble:
         (self.place / "pebble.json").write_text(json.dumps(config))
         environment = {"PEBBLE_VA_NOSLEEP": "1", "PATH": "/usr/bin:/bin"}
         with log.open("wb") as output:
-            command = [BINARIES / "pebble", "-config", self.place / "pebble.json"]
+            # It ends with us, however we end.
+            command = ["setpriv", "--pdeathsig", "KILL", BINARIES / "pebble", "-config", self.place / "pebble.json"]
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         wait_until(self._root, of="Pebble's start")
         self.root_file = self.place / "root.pem"
