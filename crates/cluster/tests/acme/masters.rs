@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::KeyStore;
-use cluster::NodeId;
+use cluster::{Death, NodeId};
 use cluster::acme::{AcmeConfig, CertificateShare, Clock, ShareConfig};
 use cluster::gateway::{Certificate, Director, Gateway, GatewayConfig, Limits, MediaNode, Route, RouteError};
 use cluster::link::InternalClient;
@@ -210,7 +210,7 @@ pub(crate) async fn tls(address: SocketAddr, root: &str, name: &str) -> io::Resu
 }
 
 /// A cluster without media nodes.
-struct NoRooms(broadcast::Sender<NodeId>);
+struct NoRooms(broadcast::Sender<Death>);
 
 impl Default for NoRooms {
     fn default() -> Self {
@@ -231,7 +231,7 @@ impl Director for NoRooms {
         false
     }
 
-    fn deaths(&self) -> broadcast::Receiver<NodeId> {
+    fn deaths(&self) -> broadcast::Receiver<Death> {
         self.0.subscribe()
     }
 }

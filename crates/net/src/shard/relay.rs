@@ -212,7 +212,7 @@ mod tests {
     fn a_bridge_that_was_used_ends_when_the_client_is_silent() {
         let (_poll, mut relays, owner, path) = bridged();
         let now = Instant::now();
-        assert_eq!(relays.forward(now, owner, &path, &[HANDSHAKE]), Relayed::First);
+        assert_eq!(relays.forward(now, owner, &path, &[HANDSHAKE], true), Relayed::First);
         assert!(!relays.is_idle(now + IDLE, owner.room));
         assert!(relays.is_idle(now + IDLE * 2, owner.room));
     }

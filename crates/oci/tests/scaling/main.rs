@@ -17,7 +17,6 @@ use oci::scaling::lock::race::Lost;
 use oci::scaling::lock::{Refusal, SCALE_OUT, Terms};
 use oci::scaling::wire::{Ask, Decision};
 use oci::{Cloud, Ocid};
-use serde_json::json;
 
 use world::{CYCLE, FakeNode, World};
 
@@ -109,7 +108,7 @@ async fn story() {
     world.until("the end of the orphan", async || world.is_gone(&a).await).await;
     let calls = world.scale_ins().await.len();
     world.until("two more calls", async || world.scale_ins().await.len() >= calls + 2).await;
-    assert_eq!(world.members().await, [c.clone()]);
+    assert_eq!(world.members().await, std::slice::from_ref(&c));
 
     step("need raises the pool's size, to the maximum at most");
     world.registry.put(&c, 60, 0.95);

@@ -164,10 +164,6 @@ impl World {
         }
     }
 
-    pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.request(method, path, body.to_string()).await.expect("the admin API answers")
-    }
-
     async fn try_get(&self, path: &str) -> Option<Value> {
         self.request("GET", path, String::new()).await
     }

@@ -112,7 +112,7 @@ impl World {
                     }
                 }
                 Signal::Connect(index, loss) => self.connect(index, loss),
-                Signal::ToClient(session, output) => self.to_client(session, output),
+                Signal::ToClient(session, output) => self.tell_client(session, output),
             }
             self.drain_rooms();
         }
@@ -123,7 +123,7 @@ impl World {
         self.homes.get(&session).copied().filter(|node| !self.nodes[*node].finished)
     }
 
-    fn to_client(&mut self, session: SessionId, output: SessionOutput) {
+    fn tell_client(&mut self, session: SessionId, output: SessionOutput) {
         let Some(index) = self.members.iter().position(|member| member.session == session) else { return };
         let member = &mut self.members[index];
         if member.client.left {

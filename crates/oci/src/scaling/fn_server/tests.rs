@@ -53,10 +53,7 @@ async fn answer(call: Call) -> Answer {
     if call.body == "never" {
         std::future::pending::<()>().await;
     }
-    Reply {
-        status: StatusCode::OK,
-        answer: Answer::kept(format!("{} bytes from {subject}", call.body.len())),
-    }
+    Answer::kept(format!("{} bytes from {subject}", call.body.len()))
 }
 
 async fn read_one(stream: &mut UnixStream) -> String {
