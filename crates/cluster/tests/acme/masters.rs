@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::KeyStore;
-use cluster::{Death, NodeId};
 use cluster::acme::{AcmeConfig, CertificateShare, Clock, ShareConfig};
 use cluster::gateway::{Certificate, Director, Gateway, GatewayConfig, Limits, MediaNode, Route, RouteError};
 use cluster::link::InternalClient;
 use cluster::security::{Ca, NodeTls};
+use cluster::{Death, NodeId};
 use futures_util::future::BoxFuture;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
