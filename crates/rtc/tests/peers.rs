@@ -301,6 +301,9 @@ fn a_client_goes_on_with_another_process_under_the_same_streams_and_channels() {
     std::mem::swap(&mut pair.server, &mut successor);
     pair.server_events.clear();
     pair.client_events.clear();
+    // The bridge: what the client sends by its old way reaches the new process.
+    let (local, remote) = ("127.0.0.1:2000".parse().unwrap(), "127.0.0.1:1000".parse().unwrap());
+    pair.server.admit_path(Path { proto: Proto::Udp, local, remote });
     pair.client.restart_ice();
     pair.negotiate();
     let moved = pair.now;
