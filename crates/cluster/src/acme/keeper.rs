@@ -97,7 +97,11 @@ impl Keeper<'_> {
             (Step::Issue, _) => {
                 let names = self.config.names.join(", ");
                 tracing::info!(names, directory = self.config.directory_url, "asking for a certificate");
-                let done = self.within(&turn, conversation.issue()).await;
+                let ordered = async {
+                    self.share.reach.wait(&self.config.names).await;
+                    conversation.issue().await
+                };
+                let done = self.within(&turn, ordered).await;
                 self.issued(&turn, &view, done).await
             }
             (Step::Ask, Some(certificate)) => {

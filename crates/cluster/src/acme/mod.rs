@@ -3,7 +3,7 @@
 //! its first moment, and takes a new certificate without a restart.
 //!
 //! One master at a time talks to the ACME server. The way of a certificate, file by file: [`schedule`] (is it
-//! time, and what for) → [`turn`] (may it be us) → [`keeper`] (does it) → [`order`] (the conversation, by
+//! time, and what for) → [`turn`] (may it be us) → [`keeper`] (does it) → [`reach`] (can the server come to us) → [`order`] (the conversation, by
 //! [`transport`]) → [`records`] (what is written) → [`view`] (what each master reads of it) → [`share`] (what the
 //! gateway shows and answers).
 //!
@@ -14,6 +14,7 @@ mod config;
 mod keeper;
 mod order;
 mod problem;
+mod reach;
 mod records;
 mod schedule;
 mod self_signed;
@@ -23,4 +24,5 @@ mod turn;
 mod view;
 
 pub use config::{AcmeConfig, BadAcme, Clock, LETS_ENCRYPT};
+pub use reach::Reach;
 pub use share::{CertificateShare, ShareConfig};

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::config::{AcmeConfig, BadAcme, Clock};
 use super::keeper::Keeper;
 use super::order::certified;
+use super::reach::Reach;
 use super::records::{CertificateRecord, PREFIX, SELF_SIGNED, challenge_key, to_bytes};
 use super::self_signed;
 use super::transport::Transport;
@@ -42,6 +43,8 @@ pub struct ShareConfig {
     pub names: Vec<String>,
     /// None: the self-signed one is all there is.
     pub acme: Option<AcmeConfig>,
+    /// How the way is tried before a certificate is asked for.
+    pub reach: Reach,
     pub clock: Clock,
 }
 
@@ -51,6 +54,7 @@ pub struct CertificateShare {
     pub(super) node: NodeId,
     pub(super) clock: Clock,
     pub(super) acme: Option<(AcmeConfig, Transport)>,
+    pub(super) reach: Reach,
     /// When this process started.
     pub(super) started_at_ms: i64,
     pub(super) view: watch::Sender<View>,
@@ -94,6 +98,7 @@ impl CertificateShare {
             node: config.node_id,
             clock: config.clock,
             acme,
+            reach: config.reach,
             started_at_ms: now_ms,
             view: watch::Sender::new(View::new(name)),
             names,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::KeyStore;
-use cluster::acme::{AcmeConfig, CertificateShare, Clock, ShareConfig};
+use cluster::acme::{AcmeConfig, CertificateShare, Clock, Reach, ShareConfig};
 use cluster::gateway::{Certificate, Director, Gateway, GatewayConfig, Limits, MediaNode, Route, RouteError};
 use cluster::link::InternalClient;
 use cluster::security::{Ca, NodeTls};
@@ -109,10 +109,23 @@ impl World {
 
     /// Starts the master at address `at`, 0 or 1.
     pub(crate) async fn master(&self, at: usize, store: Arc<dyn Store>, acme: AcmeConfig) -> Master {
+        // Only Pebble knows these names, so there is no way to try.
+        self.master_within(Duration::ZERO, at, store, acme).await
+    }
+
+    /// The same; it asks for a certificate once it is reached, or after that time.
+    pub(crate) async fn master_within(
+        &self,
+        within: Duration,
+        at: usize,
+        store: Arc<dyn Store>,
+        acme: AcmeConfig,
+    ) -> Master {
+        let reach = Reach { port: self.http_port, within };
         self.held.lock().unwrap().clear();
         let node_id = NodeId(format!("m{}", at + 1));
         let clock = Clock::ahead_by(self.ahead.subscribe());
-        let config = ShareConfig { node_id: node_id.clone(), names: vec![], acme: Some(acme), clock };
+        let config = ShareConfig { node_id: node_id.clone(), names: vec![], acme: Some(acme), reach, clock };
         let share = CertificateShare::open(store, config).await.unwrap();
         let address = self.addresses[at];
         let config = GatewayConfig {

@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use store::{Event, Store};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::masters::{PATIENCE, World, acme};
 use super::pebble::Pebble;
@@ -154,4 +157,32 @@ async fn a_profile_that_the_server_does_not_have_is_refused_with_those_that_it_h
     let attempts: Value = serde_json::from_slice(&entry.value).unwrap();
     let error = attempts["error"].as_str().unwrap();
     assert!(error.contains("no profile `eternal`") && error.contains("gateway.acme.profile"), "{error}");
+}
+
+/// A balancer that has no healthy master yet: it takes connections and hangs up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_behind_a_balancer_that_does_not_know_it_yet_waits_with_its_order() {
+    let world = World::new();
+    let pebble = Pebble::start(world.http_port, VALIDITY);
+    let [balanced, own] = world.addresses.map(|address| address.to_string());
+    let mut attempts = world.store.watch("/sala/v1/acme/attempts/", 0).await.unwrap();
+    let mut a =
+        world.master_within(PATIENCE, 1, world.store.clone(), acme(&pebble, &[&own, &balanced])).await;
+    let (_, self_signed) = world.self_signed().await;
+    let balancer = TcpListener::bind((world.addresses[0], world.http_port)).await.unwrap();
+    for _ in 0..2 {
+        let (mut caller, _) = balancer.accept().await.unwrap();
+        let mut request = [0; 12];
+        caller.read_exact(&mut request).await.unwrap();
+        assert_eq!(&request, b"GET /healthz", "nobody else comes by this way yet");
+    }
+    drop(balancer);
+    let _b = world.master(0, world.store.clone(), acme(&pebble, &[&own, &balanced])).await;
+    let issued = a.shows_another_than(&self_signed).await;
+    let root = pebble.root_pem().await;
+    assert_eq!(a.connect(&root, &balanced).await.unwrap(), issued);
+    assert_eq!(pebble.issued(), 1);
+    world.settled().await;
+    let none = timeout(Duration::from_millis(1), attempts.next()).await;
+    assert!(none.is_err(), "no order has failed: {none:?}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use auth::Secret;
 use cluster::NodeId;
-use cluster::acme::{AcmeConfig, CertificateShare, Clock, LETS_ENCRYPT, ShareConfig};
+use cluster::acme::{AcmeConfig, CertificateShare, Clock, LETS_ENCRYPT, Reach, ShareConfig};
 use cluster::gateway::{
     Bridge, Certificate, CertificateFiles, GatewayConfig, GatewayError, Limits, ProxyProtocol,
 };
@@ -101,7 +101,8 @@ async fn share(
         profile: acme.profile,
     });
     let names = gateway.server_names.clone();
-    let config = ShareConfig { node_id: node.clone(), names, acme, clock: Clock::system() };
+    let config =
+        ShareConfig { node_id: node.clone(), names, acme, reach: Reach::default(), clock: Clock::system() };
     Ok(CertificateShare::open(store.clone(), config).await?)
 }
 

@@ -33,7 +33,13 @@ impl World {
         acme: Option<AcmeConfig>,
     ) -> Result<Arc<CertificateShare>, BadAcme> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let config = ShareConfig { node_id: NodeId(name.into()), names, acme, clock: Clock::system() };
+        let config = ShareConfig {
+            node_id: NodeId(name.into()),
+            names,
+            acme,
+            reach: Reach::default(),
+            clock: Clock::system(),
+        };
         CertificateShare::open(self.store.clone(), config).await
     }
 }

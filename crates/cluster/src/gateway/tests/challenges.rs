@@ -5,7 +5,7 @@ use store::{EmbeddedOptions, EmbeddedStore, Store, Txn};
 
 use super::support::{World, json_in};
 use crate::NodeId;
-use crate::acme::{AcmeConfig, CertificateShare, Clock, LETS_ENCRYPT, ShareConfig};
+use crate::acme::{AcmeConfig, CertificateShare, Clock, LETS_ENCRYPT, Reach, ShareConfig};
 use crate::gateway::Certificate;
 
 const TOKEN: &str = "an-unguessable_token-of-43-characters-0000";
@@ -28,8 +28,13 @@ async fn world(name: &str) -> (World, Arc<EmbeddedStore>, PathBuf) {
         ca_file: None,
         profile: None,
     };
-    let config =
-        ShareConfig { node_id: NodeId("m1".into()), names: vec![], acme: Some(acme), clock: Clock::system() };
+    let config = ShareConfig {
+        node_id: NodeId("m1".into()),
+        names: vec![],
+        acme: Some(acme),
+        reach: Reach::default(),
+        clock: Clock::system(),
+    };
     let share = CertificateShare::open(store.clone(), config).await.unwrap();
     let world = World::start_with(|config| {
         config.redirect_to_https = true;
