@@ -1,6 +1,6 @@
 //! Before anything else: is this store ours, and of a version that we understand?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use store::{Error, Store, Txn};
 
@@ -8,6 +8,9 @@ use crate::record::{CLUSTER_KEY, ClusterRecord, SCHEMA};
 
 /// Between attempts while the store does not answer: it may be starting beside us.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Between two lines about that.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a process must not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,7 @@ pub enum StartError {
 pub async fn claim_store(store: &dyn Store, id: &str) -> Result<(), StartError> {
     let record = ClusterRecord { id: id.to_owned(), schema: SCHEMA };
     let value = serde_json::to_vec(&record).unwrap_or_default();
+    let mut said = None;
     loop {
         let txn = Txn::new().if_absent(CLUSTER_KEY).put(CLUSTER_KEY, value.clone());
         match store.commit(txn).await {
@@ -41,7 +45,10 @@ pub async fn claim_store(store: &dyn Store, id: &str) -> Result<(), StartError> 
                 return entry.map_or(Ok(()), |entry| check(&entry.value, id));
             }
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "waiting for the coordination store");
+                if said.is_none_or(|at: Instant| at.elapsed() >= SAY_AGAIN) {
+                    tracing::warn!(%error, "waiting for the coordination store");
+                    said = Some(Instant::now());
+                }
                 tokio::time::sleep(RETRY).await;
             }
             Err(error) => return Err(error.into()),

@@ -7,6 +7,10 @@ use tonic::{Code, ConnectError, Status};
 
 use crate::{Error, LeaseId};
 
+/// What to think of a store that asks for no password, when we have one.
+const NO_USERS: &str = "it has no users yet: the masters are still forming it, or it was made without, and then \
+                        cluster.store.username must be absent";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -41,9 +45,9 @@ pub(super) fn verdict(status: &Status, lease: Option<LeaseId>) -> Verdict {
         _ if has("too large") || has("too many operations") => {
             Verdict::Final(Error::TooLarge { what: text.into() })
         }
-        _ if has("authentication failed") || has("authentication is not enabled") => {
-            Verdict::Final(Error::Denied { reason: text.into() })
-        }
+        // Users are made while the masters form the store: who comes before waits.
+        _ if has("authentication is not enabled") => Verdict::NotDone(NO_USERS.into()),
+        _ if has("authentication failed") => Verdict::Final(Error::Denied { reason: text.into() }),
         Code::PermissionDenied | Code::Unauthenticated => {
             Verdict::Final(Error::Denied { reason: text.into() })
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use store::{Error, EtcdStore, Store, Txn};
 
 use crate::suite::{self, Stand};
-use crate::support::members::Members;
+use crate::support::members::{Members, credentials};
 
 struct Real {
     members: Members,
@@ -65,6 +65,23 @@ async fn strangers_are_refused() {
     no_certificate.deadline = Duration::from_millis(500);
     let refused = EtcdStore::new(no_certificate).expect("a configuration").get("/a").await;
     assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_comes_before_the_users_are_made_waits_for_them() {
+    let mut members = Members::start_with(1, true, None);
+    let mut config = members.config();
+    config.credentials = Some(credentials());
+    config.deadline = Duration::from_millis(500);
+    let store = EtcdStore::new(config).expect("a configuration");
+    let early = store.commit(Txn::new().put("/a", "1")).await;
+    let Err(Error::Unavailable { reason }) = &early else { panic!("{early:?}") };
+    assert!(reason.contains("it has no users yet"), "{reason}");
+    members.make_users();
+    // The member may be busy with hashing for a moment.
+    while let Err(error) = store.commit(Txn::new().put("/a", "1")).await {
+        assert!(error.is_transient(), "{error}");
+    }
 }
 
 #[tokio::test]

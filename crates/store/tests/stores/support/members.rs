@@ -40,7 +40,13 @@ impl Members {
     /// With TLS on both sides, and a user `sala` who may read and write everything.
     pub(crate) fn start_secured(count: usize) -> Members {
         let mut members = Self::start_with(count, true, None);
-        let quiet = |arguments: &[&str]| drop(members.etcdctl(arguments));
+        members.make_users();
+        members
+    }
+
+    /// From now on who has no password is refused.
+    pub(crate) fn make_users(&mut self) {
+        let quiet = |arguments: &[&str]| drop(self.etcdctl(arguments));
         quiet(&["user", "add", ROOT]);
         quiet(&["user", "grant-role", "root", "root"]);
         quiet(&["user", "add", USER]);
@@ -48,8 +54,7 @@ impl Members {
         quiet(&["role", "grant-permission", "sala", "--prefix=true", "readwrite", ""]);
         quiet(&["user", "grant-role", "sala", "sala"]);
         quiet(&["auth", "enable"]);
-        members.auth = true;
-        members
+        self.auth = true;
     }
 
     pub(crate) fn start_with(count: usize, tls: bool, quota_bytes: Option<u64>) -> Members {
@@ -128,8 +133,7 @@ impl Members {
             config.client_certificate_pem = Some((read(&certificates.certificate), read(&certificates.key)));
         }
         if self.auth {
-            let (username, password) = USER.split_once(':').expect("user and password");
-            config.credentials = Some(Credentials { username: username.into(), password: password.into() });
+            config.credentials = Some(credentials());
         }
         config
     }
@@ -235,4 +239,10 @@ fn metrics(address: SocketAddr) -> String {
         Ok::<_, std::io::Error>(answer)
     };
     ask().unwrap_or_default()
+}
+
+/// Of the user `sala`.
+pub(crate) fn credentials() -> Credentials {
+    let (username, password) = USER.split_once(':').expect("user and password");
+    Credentials { username: username.into(), password: password.into() }
 }
