@@ -86,3 +86,16 @@ resource "oci_identity_policy" "scaling" {
 
   depends_on = [oci_identity_dynamic_group.masters, oci_identity_dynamic_group.media, oci_identity_dynamic_group.function]
 }
+
+resource "oci_identity_policy" "leftovers" {
+  provider = oci.home
+  count    = local.elastic ? 0 : 1
+
+  compartment_id = var.compartment_ocid
+  name           = "${var.stackName}-leftovers-policy"
+  description    = "What ending the nodes takes that scale-in left in ${var.stackName} before it had a fixed number"
+  statements     = values(local.leftover_statements)
+  freeform_tags  = local.tags
+
+  depends_on = [oci_identity_dynamic_group.masters]
+}

@@ -81,4 +81,16 @@ locals {
     # Termination and sweep: an instance ends with its network interface and boot disk.
     function-terminate = "allow dynamic-group ${local.function_group} to {INSTANCE_DELETE, VNIC_DELETE, SUBNET_DETACH, VOLUME_ATTACHMENT_DELETE, VOLUME_WRITE, INSTANCE_DETACH_VOLUME, VOLUME_DELETE} ${local.here}"
   } : {}
+
+  # A deployment that was elastic before may have nodes that drain. Their function is gone, so the masters end them.
+  leftover_statements = local.elastic ? {} : {
+    # The sweep of what scale-in left: the pool is found by its name, and its members are told from what was taken out.
+    masters-see-pool-when-fixed = "allow dynamic-group ${local.masters_group} to {INSTANCE_POOL_INSPECT, INSTANCE_POOL_READ} ${local.here}"
+
+    # The sweep of what scale-in left: media nodes outside the pool are found by their tags.
+    masters-see-instances-when-fixed = "allow dynamic-group ${local.masters_group} to {INSTANCE_READ} ${local.here}"
+
+    # The sweep of what scale-in left: a node with the mark of its removal ends, with network interface and boot disk.
+    masters-end-leftovers = "allow dynamic-group ${local.masters_group} to {INSTANCE_DELETE, VNIC_DELETE, SUBNET_DETACH, VOLUME_ATTACHMENT_DELETE, VOLUME_WRITE, INSTANCE_DETACH_VOLUME, VOLUME_DELETE} ${local.here}"
+  }
 }

@@ -84,7 +84,7 @@ def sources(scope) -> list[dict]:
     path = scope.module.directory / "policy-statements.tf"
     lines = path.read_text().splitlines()
     found = []
-    for name in ("machine_statements", "vault_statements", "scaling_statements"):
+    for name in ("machine_statements", "vault_statements", "scaling_statements", "leftover_statements"):
         for id, text in scope.local(name).items():
             at = next(number for number, line in enumerate(lines, 1) if line.strip().startswith(f"{id} ="))
             found.append({"id": id, "text": text, "why": comment_above(lines, at)})

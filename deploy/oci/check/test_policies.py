@@ -31,7 +31,8 @@ def all_statements(rendered):
 
 
 def test_every_statement_has_its_reason_beside_it():
-    for statement in all_statements(policies.render(**STACK)):
+    fixed = policies.render(**{**STACK, "function": ""}, fixed=2)
+    for statement in [*all_statements(policies.render(**STACK)), *all_statements(fixed)]:
         assert len(statement["why"]) > 30 and statement["why"].endswith("."), statement["id"]
         assert re.match(r"(Boot|Scale-in|Scale-out|The (sweep|end|decision|drain|metrics)|Termination)\b", statement["why"]), statement
 
@@ -89,7 +90,16 @@ def test_a_fixed_deployment_has_no_right_that_scales():
     rendered = policies.render(**{**STACK, "function": ""}, fixed=2)
     assert [group["name"] for group in rendered["dynamicGroups"]] == ["demo-masters-dg", "demo-media-dg"]
     text = json.dumps(rendered)
-    assert not re.search(r"FN_|INSTANCE_POOL_(UPDATE|INSTANCE)|METRIC_READ|INSTANCE_DELETE|scale(in|out)\.lock", text)
+    assert not re.search(r"FN_|INSTANCE_POOL_(UPDATE|INSTANCE)|METRIC_READ|scale(in|out)\.lock", text)
+
+
+def test_only_without_a_function_masters_may_end_instances():
+    fixed = all_statements(policies.render(**{**STACK, "function": ""}, fixed=2))
+    (ending,) = [statement for statement in fixed if "INSTANCE_DELETE" in statement["text"]]
+    assert ending["id"] == "masters-end-leftovers" and " demo-masters-dg " in ending["text"]
+    elastic = all_statements(policies.render(**STACK))
+    (ending,) = [statement for statement in elastic if "INSTANCE_DELETE" in statement["text"]]
+    assert " demo-scalein-fn-dg " in ending["text"]
 
 
 def test_the_command_prints_the_same():

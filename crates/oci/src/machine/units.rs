@@ -174,4 +174,12 @@ mod tests {
         // Boot starts the store and waits for it: an order between them would stop both.
         assert!(!unit("sala-etcd.service").text.contains("sala-boot"));
     }
+
+    #[test]
+    fn who_reads_the_nodes_configuration_has_its_variables() {
+        let variables = "EnvironmentFile=-/etc/sala/sala.env";
+        for name in ["sala.service", "sala-drain-watch.service"] {
+            assert!(unit(name).text.lines().any(|line| line == variables), "{name}");
+        }
+    }
 }

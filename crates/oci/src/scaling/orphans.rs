@@ -1,5 +1,5 @@
 //! Orphans: media instances that are out of the pool and that nobody will end, because the node that should have is
-//! dead. A master watches its registry for them all the time, and asks the cloud when it holds the lock.
+//! dead, or the function that it would ask is gone. A master watches its registry for them all the time, and asks the cloud when it holds the lock.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Instant, SystemTime};
 
-use super::super::invoker::{Invoker, Settings, Step, Turn};
+use super::super::invoker::{Invoker, Mode, Settings, Step, Turn};
 use super::super::lock::client::Reply;
 use super::super::lock::race::Request;
 use super::super::lock::{Refusal, Terms};
@@ -35,6 +35,10 @@ impl<C: Cluster> Masters<C> {
                             None
                         }
                     };
+                    if mode == Some(Mode::Fixed) && self.cluster.is_first() {
+                        let until = Instant::now() + self.pace.lock_ttl;
+                        by(until, "the search for orphans did not end in time", self.end_leftovers()).await;
+                    }
                     invoker.mode(Instant::now(), mode);
                 }
                 Step::Ask(request) => self.ask(&mut invoker, &request).await,
@@ -98,9 +102,40 @@ impl<C: Cluster> Masters<C> {
             Ok(None) => return,
             Err(error) => return tracing::warn!(%error, "orphans cannot be looked for"),
         };
+        let orphans = self.orphans_of(&listed).await;
+        if orphans.is_empty() {
+            return;
+        }
+        match self.caller.call(&Ask::Sweep { instance_ids: orphans }).await {
+            Ok(answer) => tracing::info!(
+                decision = ?answer.decision,
+                terminated = ?answer.terminated,
+                reason = answer.reason,
+                "sweep"
+            ),
+            Err(error) => tracing::warn!(%error, "the sweep was not called; the next cycle tries again"),
+        }
+    }
+
+    /// In a fixed deployment there is no function. What scale-in took out of the pool before it became one, and nothing
+    /// else, is ended from here: the nodes have nobody to ask.
+    async fn end_leftovers(&self) {
+        let listed: Vec<Listed> = match self.list().await {
+            Ok(listed) => listed.into_iter().flatten().filter(|instance| instance.tagged).collect(),
+            Err(error) => return tracing::warn!(%error, "orphans cannot be looked for"),
+        };
+        for id in self.orphans_of(&listed).await {
+            if let Err(error) = self.cloud.compute().terminate(&id).await {
+                tracing::warn!(instance = %id, %error, "an orphan could not be ended; the next cycle tries again");
+            }
+        }
+    }
+
+    /// Who is to be ended. Who still takes rooms begins to drain.
+    async fn orphans_of(&self, listed: &[Listed]) -> Vec<Ocid> {
         let found = {
             let (now, time) = (Instant::now(), SystemTime::now());
-            self.seen().orphans.judge(now, time, true, self.pace.grace, &listed)
+            self.seen().orphans.judge(now, time, true, self.pace.grace, listed)
         };
         let mut orphans = Vec::new();
         for find in found {
@@ -117,18 +152,7 @@ impl<C: Cluster> Masters<C> {
                 },
             }
         }
-        if orphans.is_empty() {
-            return;
-        }
-        match self.caller.call(&Ask::Sweep { instance_ids: orphans }).await {
-            Ok(answer) => tracing::info!(
-                decision = ?answer.decision,
-                terminated = ?answer.terminated,
-                reason = answer.reason,
-                "sweep"
-            ),
-            Err(error) => tracing::warn!(%error, "the sweep was not called; the next cycle tries again"),
-        }
+        orphans
     }
 
     /// The stack's media instances; `None` while the pool is changing, or there is none.
