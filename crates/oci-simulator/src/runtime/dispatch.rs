@@ -55,22 +55,18 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
             Done::Answer(answer)
         }
         Some(Kind::Hang) => Done::Hang,
-        Some(Kind::Drop { is_done: false }) => Done::Silence,
-        Some(Kind::KillCaller { is_done: false }) => {
-            super::machines::kill(&shared, &asked.caller_id);
-            Done::Silence
-        }
+        Some(Kind::Drop { is_done: false } | Kind::KillCaller { is_done: false }) => Done::Silence,
         _ => handle(&shared, &asked, &request).await,
     };
     let done = match &fault {
-        Some(Kind::Drop { is_done: true }) => Done::Silence,
-        Some(Kind::KillCaller { is_done: true }) => {
-            super::machines::kill(&shared, &asked.caller_id);
-            Done::Silence
-        }
+        Some(Kind::Drop { is_done: true } | Kind::KillCaller { is_done: true }) => Done::Silence,
         _ => done,
     };
     log(&shared, &asked, &request, &done, fault.as_ref());
+    if let Some(Kind::KillCaller { .. }) = fault {
+        // Last: who sees that it is dead sees its last call as well.
+        super::machines::kill(&shared, &asked.caller_id);
+    }
     shared.act();
     match done {
         Done::Answer(answer) => Reply::Answer(answer),
