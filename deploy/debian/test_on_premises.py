@@ -187,7 +187,7 @@ def test_the_guide_leads_to_a_cluster_that_serves(site):
                 answer = b"".join(iter(lambda: stream.recv(65536), b""))
         return answer.startswith(b"HTTP/1.1 200") and b"<html" in answer.lower()
 
-    # The first attempt may come before the balancer: the next one is a minute later.
+    # The masters do not know the name, so they ask for the certificate after having tried it for a minute.
     until(site, "the page is served with an issued certificate", page)
     key, secret = (site.directory / "a/etc/sala/keys.yaml").read_text().strip().split(": ")
     plain = f"http://{site.net}13:7880"

@@ -57,5 +57,5 @@ def test_the_log_lines_are_those_of_the_code(where, quoted):
     everything = "\n".join(texts)
     # What a line is put together from: its fixed parts, without what is filled in.
     prefix = "waiting for "
-    part = quoted.removeprefix(prefix).split(" … ")[0]
+    part = quoted.removeprefix(prefix).split(" …")[0]
     assert part in everything, f"{where}: no source has {part!r}"

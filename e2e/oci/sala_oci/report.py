@@ -11,9 +11,12 @@ from .stack import CACHE
 FIGURES = CACHE / "measured.txt"
 
 
-# Files of the rehearsal with deployments of their own; all others there share theirs, so they run in one process.
+# Files of the rehearsal that share a deployment, so they run in one process; each other file there has its own.
 # (xdist's own loadgroup, 3.8.0, does not group under pytest 9.2.)
-ALONE = ("test_policies.py", "test_recovery.py")
+SHARED = {
+    "plain": ("test_boot.py", "test_guide.py", "test_secrets.py"),
+    "elastic": ("test_certificates.py", "test_growth.py", "test_mode.py", "test_orphans.py", "test_turns.py", "test_weather.py"),
+}
 
 
 class Sharing(LoadScopeScheduling):
@@ -23,7 +26,7 @@ class Sharing(LoadScopeScheduling):
         file = nodeid.split("::")[0]
         if "rehearsal/" not in file:
             return nodeid
-        return file if file.endswith(ALONE) else "deployments"
+        return next((stack for stack, files in SHARED.items() if file.endswith(files)), file)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -24,6 +24,12 @@ def tag(stack: Stack, **variables) -> None:
         stack.cloud.admin("PUT", f"instances/{stack.master_name(number)}/tags", tags)
 
 
+def toggle(stack: Stack, fixed: int = 0) -> None:
+    """As `terraform apply` with so many fixed media nodes, 0 for elastic: tags and policies."""
+    tag(stack, fixedNumberOfMediaNodes=fixed)
+    stack.grant(fixed)
+
+
 def resize(stack: Stack, size: int) -> None:
     stack.cloud.admin("PUT", f"pools/{stack.pool()['id']}", {"size": size})
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .simulator import COMPARTMENT, NAMESPACE, REGION, ROOT, TENANCY, Simulator, wait_until
+from .simulator import COMPARTMENT, NAMESPACE, REGION, ROOT, TENANCY, AdminError, Simulator, wait_until
 from .terraform import Deployment
 
 SALA = Path(os.environ.get("SALA_BIN", ROOT / "target/release/sala"))
@@ -23,7 +23,7 @@ CACHE = HERE.parent / ".pytest_cache"
 # So many seconds of the cloud go into one: policies that take a minute there take three seconds here.
 SCALE = 20.0
 # Of a processor of the host, what counts as a whole machine: twenty callers of a load test keep it busy.
-CPUS = 0.05
+CPUS = 0.08
 # Lines for `oci:` in the sala.yaml of masters, for scaled time.
 PACE = "\\n  cycle: 10s\\n  lock_ttl: 10s\\n  orphan_after: 6s\\n  grace: 5s\\n  hold: 5s"
 FUNCTION_PACE = {"GRACE_SECONDS": "5"}
@@ -161,7 +161,18 @@ class Stack:
         return self.cloud.admin("GET", "secrets")
 
     def set_secret(self, name: str, value: str) -> None:
-        self.cloud.admin("PUT", f"secrets/{name}", {"value": value})
+        """As in the console, which waits while a former version is being made."""
+
+        def is_set():
+            try:
+                self.cloud.admin("PUT", f"secrets/{name}", {"value": value})
+            except AdminError as error:
+                if error.status == 409:
+                    return False
+                raise
+            return True
+
+        wait_until(is_set, of=f"a new version of {name}")
 
     def lock(self, name: str = "scalein.lock") -> dict:
         content = self.cloud.admin("GET", f"objects/{self.deployment.bucket('clusterdata')}/{name}", raw=True)
@@ -188,6 +199,10 @@ class Stack:
     def without(self, *ids: str) -> None:
         """Takes policy statements away."""
         self.cloud.admin("PUT", "iam", iam(self.document, leave_out=ids))
+
+    def grant(self, fixed: int = 0) -> None:
+        """The policies of an apply with so many fixed media nodes; the function is nobody's to call any more then."""
+        self.cloud.admin("PUT", "iam", iam(self.deployment.iam(fixed)))
 
     def get(self, url: str, *, cafile: Path | str | None = None, timeout: float = 10) -> Page:
         """A page by way of the balancer, whatever its name resolves to. Without `cafile` any certificate will do."""

@@ -117,11 +117,11 @@ class Deployment:
         content = lambda name: self._value(block, "content", each={"key": name, "value": name})  # noqa: E731
         return {self._value(block, "object", each={"key": n, "value": n}): content(n) for n in sorted(names)}
 
-    def iam(self) -> dict:
-        """Dynamic groups and policies, each statement with its id."""
+    def iam(self, fixed: int = 0) -> dict:
+        """Dynamic groups and policies, each statement with its id. `fixed`: fixedNumberOfMediaNodes."""
         return render(
             stack=self.stack, compartment=self.compartment, vault=self.vault, bucket=self.bucket("clusterdata"),
-            masters=self.masters, function=self.function, module=self._module,
+            masters=self.masters, function="" if fixed else self.function, fixed=fixed, module=self._module,
         )
 
 

@@ -53,6 +53,23 @@ UNITS = {
         RemainAfterExit=yes
         ExecStart=/bin/sh -c 'test -e $SALA_ROOT/good'
         """,
+    "early.service": """
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/bin/sh -c 'sleep 0.3; echo early >> $SALA_ROOT/events'
+        [Install]
+        WantedBy=multi-user.target
+        """,
+    "late.service": """
+        [Unit]
+        After=early.service
+        [Service]
+        ExecStart=/bin/sh -c 'echo late >> $SALA_ROOT/events; exec sleep 1000'
+        ExecStopPost=/bin/sh -c 'echo ends >> $SALA_ROOT/events'
+        [Install]
+        WantedBy=multi-user.target
+        """,
     "stubborn.service": """
         [Service]
         ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 0.1; done'
@@ -175,3 +192,15 @@ def test_a_machine_can_switch_itself_off_and_boot_itself(machine):
     wait_until(lambda: events(machine) == ["etcd", "starts", "stops", "etcd", "starts"], of="the second boot")
     machine.systemctl("poweroff")
     wait_until(lambda: machine.instance("m")["state"] == "STOPPED")
+
+
+def test_services_that_start_together_keep_their_order_though_neither_needs_the_other(machine):
+    for unit in ("late", "early"):
+        assert machine.systemctl("enable", unit)["code"] == 0
+    assert machine.systemctl("start", "late", "early")["code"] == 0
+    assert events(machine) == ["early", "late"]
+    # What comes last ends first.
+    assert machine.systemctl("restart", "early", "late")["code"] == 0
+    assert events(machine) == ["early", "late", "ends", "early", "late"]
+    machine.systemctl("reboot")
+    wait_until(lambda: events(machine)[5:] == ["ends", "early", "late"], of="the second boot")

@@ -10,10 +10,13 @@ pub(super) fn full_name(name: &str) -> String {
     if suffixes.iter().any(|suffix| name.ends_with(suffix)) { name.into() } else { format!("{name}.service") }
 }
 
-/// Everything that starts with a unit: itself, and what it and they want, as far as there are such units.
-pub(super) fn closure(unit: &str, load: &dyn Fn(&str) -> Option<UnitFile>) -> BTreeMap<String, UnitFile> {
+/// Everything that starts with some units: themselves, and what they want, as far as there are such units.
+pub(super) fn closure(
+    units: &[String],
+    load: &dyn Fn(&str) -> Option<UnitFile>,
+) -> BTreeMap<String, UnitFile> {
     let mut out = BTreeMap::new();
-    let mut open = vec![unit.to_owned()];
+    let mut open = units.to_vec();
     while let Some(name) = open.pop() {
         if out.contains_key(&name) || !name.ends_with(".service") {
             continue;
@@ -82,9 +85,20 @@ mod tests {
 
     #[test]
     fn what_is_needed_starts_too_and_in_order() {
-        let units = closure("sala.service", &load);
+        let units = closure(&["sala.service".to_owned()], &load);
         let layers = layers(order(&units));
         assert_eq!(layers, [vec!["disk.service"], vec!["etcd.service"], vec!["sala.service"]]);
+    }
+
+    #[test]
+    fn units_that_start_together_do_so_in_their_order_though_none_wants_the_other() {
+        let load = |name: &str| {
+            let mut file = UnitFile::default();
+            file.add(if name == "sala.service" { "[Unit]\nAfter=sala-boot.service" } else { "[Unit]" });
+            Some(file)
+        };
+        let units = closure(&["sala.service", "sala-boot.service"].map(str::to_owned), &load);
+        assert_eq!(layers(order(&units)), [vec!["sala-boot.service"], vec!["sala.service"]]);
     }
 
     #[test]

@@ -74,29 +74,43 @@ impl Manager {
         Some(self.service(unit).await?.status.borrow().clone())
     }
 
-    /// Starts a unit and what it needs, in order. With `wait` until that is done.
+    /// Starts units and what they need, in order. A restart ends them first, what starts last before the others. With
+    /// `wait` until that is done.
     ///
     /// # Errors
     /// As `systemctl` says them.
-    pub(super) async fn start(self: &Arc<Self>, unit: &str, how: Order, wait: bool) -> Result<(), String> {
-        if unit.ends_with(".target") {
-            return Ok(());
-        }
-        if self.file(unit).is_none() {
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        units: &[String],
+        how: Order,
+        wait: bool,
+    ) -> Result<(), String> {
+        let units: Vec<String> = units.iter().filter(|unit| !unit.ends_with(".target")).cloned().collect();
+        if let Some(unit) = units.iter().find(|unit| self.file(unit).is_none()) {
             return Err(format!("Failed to start {unit}: Unit {unit} not found."));
         }
-        let (manager, name) = (self.clone(), unit.to_owned());
-        let job = tokio::spawn(async move { manager.start_all(&name, how).await });
+        let manager = self.clone();
+        let job = tokio::spawn(async move { manager.start_all(&units, how).await });
         if !wait {
             return Ok(());
         }
         job.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    async fn start_all(&self, unit: &str, how: Order) -> Result<(), String> {
-        let units = closure(unit, &|name| self.file(name));
+    async fn start_all(&self, asked: &[String], how: Order) -> Result<(), String> {
+        let units = closure(asked, &|name| self.file(name));
+        let layers = layers(order(&units));
+        // Of one unit the order itself ends it.
+        let how = if how == Order::Restart && asked.len() > 1 {
+            for name in layers.iter().rev().flatten().filter(|name| asked.contains(name)) {
+                self.tell(name, Order::Stop, true).await?;
+            }
+            Order::Start
+        } else {
+            how
+        };
         let mut failed: Vec<String> = Vec::new();
-        for layer in layers(order(&units)) {
+        for layer in layers {
             let mut jobs = JoinSet::new();
             for name in layer {
                 let needs = ["Requires", "BindsTo"].map(|key| units[&name].words("Unit", key)).concat();
@@ -105,7 +119,7 @@ impl Manager {
                     continue;
                 }
                 let Some(service) = self.service(&name).await else { continue };
-                let order = if name == unit { how } else { Order::Start };
+                let order = if asked.contains(&name) { how } else { Order::Start };
                 let number = self.orders.fetch_add(1, Ordering::Relaxed) + 1;
                 jobs.spawn(async move {
                     service.order(order, number).await;
@@ -118,7 +132,7 @@ impl Manager {
                 }
             }
         }
-        if failed.iter().any(|name| name == unit) {
+        if let Some(unit) = failed.iter().find(|name| asked.contains(name)) {
             return Err(format!(
                 "Job for {unit} failed.\nSee \"systemctl status {unit}\" and \"journalctl -u {unit}\" for details."
             ));

@@ -53,9 +53,9 @@ pub async fn run(arguments: Arguments) -> std::io::Result<i32> {
     let control = arguments.run.join("ctl");
     let _ = std::fs::remove_file(&control);
     let control = UnixListener::bind(&control)?;
-    for unit in manager.enabled() {
-        manager.start(&unit, Order::Start, false).await.unwrap_or_else(|error| eprintln!("{error}"));
-    }
+    let mut enabled = manager.enabled();
+    enabled.retain(|unit| manager.file(unit).is_some());
+    manager.start(&enabled, Order::Start, false).await.unwrap_or_else(|error| eprintln!("{error}"));
     let mut power = manager.power.subscribe();
     let is_alive = tokio::select! {
         () = serve(&manager, control) => true,

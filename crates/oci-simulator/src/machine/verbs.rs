@@ -88,6 +88,13 @@ pub(super) async fn answer(manager: &Arc<Manager>, request: &Request) -> Respons
             response.error = "Too few arguments.\n".into();
             response.code = 1;
         }
+        "start" | "restart" => {
+            let how = if words.verb == "start" { Order::Start } else { Order::Restart };
+            if let Err(error) = manager.start(&words.units, how, !words.is_not_waiting).await {
+                response.error = format!("{error}\n");
+                response.code = 1;
+            }
+        }
         _ => {
             for unit in &words.units {
                 one(manager, &words, unit, &mut response).await;
@@ -107,25 +114,23 @@ trait Ignore: Sized {
 
 impl Ignore for Power {}
 
-async fn one(manager: &Arc<Manager>, words: &Words, unit: &str, response: &mut Response) {
+async fn one(manager: &Arc<Manager>, words: &Words, unit: &String, response: &mut Response) {
     let wait = !words.is_not_waiting;
     let is_running = async || manager.status(unit).await.is_some_and(|status| is_up(&status));
     let done = match words.verb.as_str() {
-        "start" => manager.start(unit, Order::Start, wait).await,
-        "restart" => manager.start(unit, Order::Restart, wait).await,
         "try-restart" | "condrestart" => match is_running().await {
-            true => manager.start(unit, Order::Restart, wait).await,
+            true => manager.start(std::slice::from_ref(unit), Order::Restart, wait).await,
             false => Ok(()),
         },
         "reload" => manager.tell(unit, Order::Reload, wait).await,
         "reload-or-restart" => match (is_running().await, has_reload(manager, unit)) {
             (true, true) => manager.tell(unit, Order::Reload, wait).await,
-            _ => manager.start(unit, Order::Restart, wait).await,
+            _ => manager.start(std::slice::from_ref(unit), Order::Restart, wait).await,
         },
         "stop" => manager.tell(unit, Order::Stop, wait).await,
         "reset-failed" => manager.tell(unit, Order::ResetFailed, true).await,
         "enable" | "reenable" => match manager.enable(unit) {
-            Ok(()) if words.is_now => manager.start(unit, Order::Start, wait).await,
+            Ok(()) if words.is_now => manager.start(std::slice::from_ref(unit), Order::Start, wait).await,
             other => other,
         },
         "disable" | "mask" => {

@@ -171,6 +171,12 @@ impl<A: Api, H: Host> Boot<'_, A, H> {
         self.run.step(Step::Start).await?;
         for unit in units {
             let runs = self.host.state(*unit).await? == UnitState::Active;
+            // Nobody is served by the drain watch, so it need not wait until somebody restarts it.
+            if runs && changed && *unit == Unit::DrainWatch {
+                self.host.restart(*unit).await?;
+                self.step_done(format!("{} runs with the new configuration", unit.name()));
+                continue;
+            }
             self.host.start(*unit).await?;
             let line = match (runs, changed) {
                 (true, true) => format!(

@@ -78,7 +78,8 @@ impl<A: Api, H: Host> Boot<'_, A, H> {
     /// On a media node.
     pub(super) async fn await_secrets(&mut self) -> Result<SecretSet, BootError> {
         self.run.step(Step::Secrets).await?;
-        let check = "journalctl -u sala-boot on the masters, and the policy to read secret bundles".to_owned();
+        let check =
+            "journalctl -u sala-boot on the masters, and the policy to read secret bundles".to_owned();
         let mut wait = Wait::new(self.host.now(), self.secrets_awaited(check));
         loop {
             match self.marked().await {

@@ -88,7 +88,9 @@ impl Host for SimHost {
     }
 
     async fn restart(&self, unit: Unit) -> Result<(), HostError> {
-        self.stop(unit).await?;
+        if unit == Unit::Store {
+            self.stop(unit).await?;
+        }
         self.start(unit).await
     }
 

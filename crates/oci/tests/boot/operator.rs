@@ -40,6 +40,19 @@ fn a_secret_changed_in_the_vault_applies_on_restart() {
 }
 
 #[test]
+fn on_a_media_node_the_drain_watch_has_the_changed_secret_at_once() {
+    let world = running(6);
+    world.add_media(5);
+    world.boot_once(5).unwrap();
+    world.edit("SALA_STORE_PASSWORD", "a-new-password-of-the-store-0123456789");
+    world.boot_once(5).unwrap();
+    let lines = world.lines(5);
+    let has = |text: &str| lines.iter().any(|line| line.contains(text));
+    assert!(has("sala-drain-watch.service runs with the new configuration"), "{lines:?}");
+    assert!(has("`systemctl restart sala.service` applies"), "{lines:?}");
+}
+
+#[test]
 fn another_domain_moves_the_urls_in_files_and_vault() {
     let world = running(3);
     world.edit("DOMAIN_NAME", "meet.example.com");

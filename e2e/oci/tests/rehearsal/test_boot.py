@@ -2,6 +2,8 @@
 
 import stat
 
+from sala_oci.pages import assert_one_certificate, assert_page
+
 NOTED = {
     "OPENVIDU_URL", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MEET_INITIAL_ADMIN_USER",
     "MEET_INITIAL_ADMIN_PASSWORD", "ALL_SECRETS_GENERATED",
@@ -30,27 +32,14 @@ def test_masters_wait_for_the_policies_and_form_one_cluster(plain):
     assert len(makers) == 1, makers
 
 
-def test_the_page_answers_at_openvidu_url(plain, elastic, pebble):
-    for stack, trusted in ((plain, None), (elastic, pebble.root_file)):
-        url = stack.env("openvidu.env")["OPENVIDU_URL"]
-        assert url == f"https://{stack.balancer_ip}/"
-        page = stack.get(url, cafile=trusted)
-        assert page.status == 200 and "<title>" in page.body
-        plain_http = stack.get(url.replace("https", "http"))
-        assert plain_http.status in (301, 302, 307, 308) and plain_http.headers["location"] == url
+def test_the_page_answers_at_openvidu_url(plain):
+    assert_page(plain, None)
 
 
-def test_all_masters_show_one_certificate(plain, elastic, pebble):
-    for stack in (plain, elastic):
-        shown = {stack.certificate(stack.balancer_ip) for _ in range(12)}
-        assert len(shown) == 1
+def test_all_masters_show_one_certificate(plain):
+    assert_one_certificate(plain)
 
 
 async def test_an_sdk_joins_by_livekit_url_with_the_key_of_openvidu_env(plain, call):
     talk = await call(plain)
-    await talk.messages_pass("through the balancer")
-
-
-async def test_an_sdk_trusts_the_authoritys_certificate(elastic, call):
-    talk = await call(elastic)
     await talk.messages_pass("through the balancer")

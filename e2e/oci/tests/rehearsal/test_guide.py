@@ -2,12 +2,8 @@
 
 import re
 
-import pytest
-
 from sala_oci import guide
 from sala_oci.simulator import wait_until
-
-pytestmark = pytest.mark.unseen
 
 
 def test_after_the_deployment_url_opens_the_page(plain):

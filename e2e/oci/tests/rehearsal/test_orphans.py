@@ -3,13 +3,8 @@
 import json
 import time
 
-import pytest
-
 from sala_oci.scaling import is_gone, marked, resize, serving
 from sala_oci.simulator import wait_until
-
-
-pytestmark = pytest.mark.unseen
 
 
 def test_draining_nodes_that_die_or_cannot_ask_are_ended_by_the_masters(elastic, measure):

@@ -4,8 +4,6 @@ import random
 import threading
 import time
 
-import pytest
-
 from sala_oci.simulator import wait_until
 
 # Each kills one master: the first that comes by.

@@ -8,8 +8,6 @@ from sala_oci.scaling import once_per_cycle, scale_in_calls
 from sala_oci.simulator import wait_until
 
 
-pytestmark = pytest.mark.unseen
-
 LOCK = "scalein.lock"
 # Where the holder dies: an operation, whether it was done, and how many such pass before.
 STEPS = {
