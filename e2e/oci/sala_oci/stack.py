@@ -23,7 +23,7 @@ CACHE = HERE.parent / ".pytest_cache"
 # So many seconds of the cloud go into one: policies that take a minute there take three seconds here.
 SCALE = 20.0
 # Of a processor of the host, what counts as a whole machine: twenty callers of a load test keep it busy.
-CPUS = 0.08
+CPUS = 0.12
 # Lines for `oci:` in the sala.yaml of masters, for scaled time.
 PACE = "\\n  cycle: 10s\\n  lock_ttl: 10s\\n  orphan_after: 6s\\n  grace: 5s\\n  hold: 5s"
 FUNCTION_PACE = {"GRACE_SECONDS": "5"}
@@ -46,10 +46,13 @@ class Page:
 
 class Stack:
     """Has a loopback network of its own, whoever else rehearses on this host. `paced`: scaled time for scaling, and a processor of its own for each
-    machine. `authority`: root of the ACME authority. `variables`: those of Terraform."""
+    machine. `granted`: machines have their rights from the start. `authority`: root of the ACME authority. `variables`: those of
+    Terraform."""
 
-    def __init__(self, name: str, *, paced: bool, delays: dict | None = None, authority: Path | None = None, **variables) -> None:
-        self.name, self.paced, self.authority = name, paced, authority
+    def __init__(
+        self, name: str, *, paced: bool, granted: bool = True, delays: dict | None = None, authority: Path | None = None, **variables
+    ) -> None:
+        self.name, self.paced, self.granted, self.authority = name, paced, granted, authority
         self._subnet = Subnet()
         subnet = self._subnet.prefix
         self.balancer_ip = f"{subnet}.0.5"
@@ -61,7 +64,8 @@ class Stack:
         )
         self.document = self.deployment.iam()
         self.cloud = Simulator({
-            "time": {"scale": SCALE}, "delays": delays or {}, "subnetPrefix": f"{subnet}.1", "iam": iam(self.document),
+            "time": {"scale": SCALE}, "delays": delays or {}, "subnetPrefix": f"{subnet}.1",
+            "iam": iam(self.document) if granted else {"dynamicGroups": [], "policies": []},
         })
         self.meter = None
         if paced:

@@ -198,9 +198,9 @@ def test_services_that_start_together_keep_their_order_though_neither_needs_the_
     for unit in ("late", "early"):
         assert machine.systemctl("enable", unit)["code"] == 0
     assert machine.systemctl("start", "late", "early")["code"] == 0
-    assert events(machine) == ["early", "late"]
+    wait_until(lambda: events(machine) == ["early", "late"], of="the start of both")
     # What comes last ends first.
     assert machine.systemctl("restart", "early", "late")["code"] == 0
-    assert events(machine) == ["early", "late", "ends", "early", "late"]
+    wait_until(lambda: events(machine) == ["early", "late", "ends", "early", "late"], of="the restart of both")
     machine.systemctl("reboot")
     wait_until(lambda: events(machine)[5:] == ["ends", "early", "late"], of="the second boot")
