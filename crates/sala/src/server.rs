@@ -14,7 +14,7 @@ use signal::{AdminLogin, RoomPolicy, Server};
 use socket2::{Domain, Socket, Type};
 use store::{EmbeddedOptions, EmbeddedStore};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal as unix_signal};
+use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config, TurnProtocol};
@@ -78,6 +78,7 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
     tracing::info!(port = config.port, media = ?shards.candidates(), "server runs");
     let webhooks = start_webhooks(&config, &secrets, &shards)?;
     let server = Arc::new(Server::new(signal_config(&config, &secrets), shards.clone(), web::pages()));
+    let stopped = wait_for_stop();
     ready();
     let notify = Arc::new(Notify::from_env());
     notify.ready();
@@ -89,7 +90,7 @@ pub(crate) async fn run(config: Config, secrets: Secrets, ready: impl FnOnce()) 
     };
     let shutdown = async {
         tokio::select! {
-            _ = wait_for_stop() => {}
+            _ = stopped => {}
             never = notify.clone().watch(alive) => match never {},
         }
         notify.stopping();
@@ -124,16 +125,20 @@ pub(crate) enum Stop {
     Now,
 }
 
-pub(crate) async fn wait_for_stop() -> Stop {
-    let terminated = async {
-        match unix_signal(SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
+/// Listens from the call on, not from the first poll: who is told to stop right after it said that it serves must not
+/// just die.
+pub(crate) fn wait_for_stop() -> impl Future<Output = Stop> {
+    let terminated = unix_signal(SignalKind::terminate());
+    let interrupted = unix_signal(SignalKind::interrupt());
+    let came = async |signal: io::Result<Signal>| match signal {
+        Ok(mut signal) => signal.recv().await,
+        Err(_) => std::future::pending().await,
     };
-    tokio::select! {
-        _ = terminated => Stop::Orderly,
-        _ = tokio::signal::ctrl_c() => Stop::Now,
+    async move {
+        tokio::select! {
+            _ = came(terminated) => Stop::Orderly,
+            _ = came(interrupted) => Stop::Now,
+        }
     }
 }
 

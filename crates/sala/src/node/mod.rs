@@ -110,6 +110,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     if let Some(master) = runtime.master().filter(|_| config.oci.scaling) {
         beside.spawn(scaling::run(master, node.clone(), settings.id.clone(), config.oci.pace()));
     }
+    let told_to_stop = wait_for_stop();
     let notify = Arc::new(Notify::from_env());
     beside.spawn({
         let alive = Arc::new(alive);
@@ -119,7 +120,7 @@ pub(crate) async fn run(config: Config, settings: settings::Cluster, secrets: Se
     tracing::info!(%node, internal = %address, roles = ?settings.roles, "node runs");
 
     let stopped_by = tokio::select! {
-        stop = wait_for_stop() => stop,
+        stop = told_to_stop => stop,
         reason = runtime.failed() => {
             stop.send_replace(true);
             bail!(reason);
