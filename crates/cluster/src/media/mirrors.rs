@@ -266,3 +266,25 @@ async fn run(here: Arc<Mirroring>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_replaces_forgets_and_has_a_limit() {
+        let mirrors = Mirrors::default();
+        let name = |room: &str| RoomName::from(room);
+        assert!(mirrors.keep(name("a"), Bytes::from_static(b"first")));
+        assert!(mirrors.keep(name("a"), Bytes::from_static(b"second")));
+        assert_eq!(mirrors.get(&name("a")), Some(Bytes::from_static(b"second")));
+        assert_eq!(lock(&mirrors.kept).bytes, 6);
+        let too_much = Bytes::from(vec![0; MAX_KEPT_BYTES]);
+        assert!(!mirrors.keep(name("b"), too_much.clone()), "there is another");
+        assert!(!mirrors.keep(name("a"), Bytes::from(vec![0; MAX_KEPT_BYTES + 1])));
+        assert_eq!(mirrors.get(&name("a")), None, "one that is out of date helps nobody");
+        assert!(mirrors.keep(name("b"), too_much));
+        mirrors.retain(|room| *room != name("b"));
+        assert_eq!((mirrors.get(&name("b")), lock(&mirrors.kept).bytes), (None, 0));
+    }
+}
