@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, StatusCode};
@@ -43,6 +43,9 @@ const CANDIDATES: usize = 3;
 /// How often it is checked that every mirror is where it belongs.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A room that has come here is activated within this time, or never.
+const ARRIVAL_WAIT: Duration = Duration::from_secs(10);
+
 /// Mirrors of rooms that are over are dropped this often, in ticks.
 const SWEEP_TICKS: u32 = 30;
 
@@ -54,30 +57,42 @@ pub struct Mirrors {
 
 #[derive(Default)]
 struct Kept {
-    mirrors: HashMap<RoomName, Bytes>,
+    mirrors: HashMap<RoomName, KeptMirror>,
     bytes: usize,
 }
 
+struct KeptMirror {
+    owner: NodeId,
+    mirror: Bytes,
+}
+
 impl Mirrors {
-    /// Keeps a room's mirror in place of the one before. `false`: there is no space, and none is kept.
-    pub fn keep(&self, room: RoomName, mirror: Bytes) -> bool {
+    /// Keeps a room's mirror for `owner` in place of the one before. `false`: there is no space, and none is kept.
+    pub fn keep(&self, room: RoomName, owner: NodeId, mirror: Bytes) -> bool {
         let mut kept = lock(&self.kept);
         kept.forget(&room);
         if kept.bytes + mirror.len() > MAX_KEPT_BYTES {
             return false;
         }
         kept.bytes += mirror.len();
-        kept.mirrors.insert(room, mirror);
+        kept.mirrors.insert(room, KeptMirror { owner, mirror });
         true
     }
 
     /// The mirror of a room.
     pub fn get(&self, room: &RoomName) -> Option<Bytes> {
-        lock(&self.kept).mirrors.get(room).cloned()
+        lock(&self.kept).mirrors.get(room).map(|kept| kept.mirror.clone())
     }
 
-    /// The room is over, or another keeps it.
-    pub fn forget(&self, room: &RoomName) {
+    /// The room is over, or another keeps it: nobody asks for what `owner` sent.
+    pub fn release(&self, room: &RoomName, owner: &NodeId) {
+        let mut kept = lock(&self.kept);
+        if kept.mirrors.get(room).is_some_and(|kept| kept.owner == *owner) {
+            kept.forget(room);
+        }
+    }
+
+    fn forget(&self, room: &RoomName) {
         lock(&self.kept).forget(room);
     }
 
@@ -89,13 +104,14 @@ impl Mirrors {
 
 impl Kept {
     fn forget(&mut self, room: &RoomName) {
-        self.bytes -= self.mirrors.remove(room).map_or(0, |mirror| mirror.len());
+        self.bytes -= self.mirrors.remove(room).map_or(0, |kept| kept.mirror.len());
     }
 }
 
 /// The latest mirror of a room that is served here.
 struct Own {
     mirror: Arc<RoomSnapshot>,
+    since: Instant,
     /// Who has this one, …
     kept_by: Option<Keeper>,
     /// … and who has one that is older.
@@ -130,7 +146,7 @@ impl Mirroring {
     pub fn changed(&self, room: RoomName, mirror: Arc<RoomSnapshot>) {
         let mut own = lock(&self.own);
         let former = own.remove(&room).and_then(|own| own.kept_by.or(own.former));
-        own.insert(room, Own { mirror, kept_by: None, former });
+        own.insert(room, Own { mirror, since: Instant::now(), kept_by: None, former });
         self.changed.notify_one();
     }
 
@@ -180,7 +196,9 @@ impl Mirroring {
             let failing = lock(&self.failing);
             peers.retain(|(node, _)| !failing.contains(node));
             let own = lock(&self.own);
-            let due = own.iter().filter_map(|(room, own)| {
+            // A room that moves here is its former node's to mirror until it is here.
+            let served = own.iter().filter(|(room, _)| self.node.serves(room.as_str()));
+            let due = served.filter_map(|(room, own)| {
                 let keeper = rendezvous_order(room.as_str(), peers.clone()).into_iter().next()?;
                 (own.kept_by.as_ref() != Some(&keeper)).then(|| (room.clone(), own.mirror.clone(), keeper))
             });
@@ -213,8 +231,11 @@ impl Mirroring {
 
     /// Forgets rooms that have moved away, and what is kept of rooms that are over.
     async fn tidy(&self, sweep: bool) {
-        let held: HashSet<_> = self.node.rooms().into_iter().map(|(room, _)| RoomName::from(room)).collect();
-        let gone: Vec<_> = lock(&self.own).keys().filter(|room| !held.contains(*room)).cloned().collect();
+        let gone: Vec<_> = {
+            let own = lock(&self.own);
+            let old = own.iter().filter(|(_, own)| own.since.elapsed() > ARRIVAL_WAIT);
+            old.map(|(room, _)| room).filter(|room| !self.node.serves(room.as_str())).cloned().collect()
+        };
         for room in gone {
             self.ended(&room).await;
         }
@@ -226,10 +247,11 @@ impl Mirroring {
     /// The body of a positive answer.
     async fn ask(&self, keeper: &Keeper, method: Method, room: &RoomName, body: Body) -> Option<Bytes> {
         let (node, address) = keeper;
-        let name: String = form_urlencoded::byte_serialize(room.as_str().as_bytes()).collect();
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let (name, owner) = (encoded(room.as_str()), encoded(&self.node.id().0));
         let request = Request::builder()
             .method(method)
-            .uri(format!("/internal/mirrors?room={name}"))
+            .uri(format!("/internal/mirrors?room={name}&owner={owner}"))
             .body(body)
             .expect("the path is encoded");
         let exchange = async {
@@ -275,16 +297,22 @@ mod tests {
     fn a_keeper_replaces_forgets_and_has_a_limit() {
         let mirrors = Mirrors::default();
         let name = |room: &str| RoomName::from(room);
-        assert!(mirrors.keep(name("a"), Bytes::from_static(b"first")));
-        assert!(mirrors.keep(name("a"), Bytes::from_static(b"second")));
+        let (one, two) = (NodeId("one".into()), NodeId("two".into()));
+        let keep = |room, owner: &NodeId, mirror| mirrors.keep(name(room), owner.clone(), mirror);
+        assert!(keep("a", &one, Bytes::from_static(b"first")));
+        assert!(keep("a", &two, Bytes::from_static(b"second")));
+        mirrors.release(&name("a"), &one);
         assert_eq!(mirrors.get(&name("a")), Some(Bytes::from_static(b"second")));
         assert_eq!(lock(&mirrors.kept).bytes, 6);
         let too_much = Bytes::from(vec![0; MAX_KEPT_BYTES]);
-        assert!(!mirrors.keep(name("b"), too_much.clone()), "there is another");
-        assert!(!mirrors.keep(name("a"), Bytes::from(vec![0; MAX_KEPT_BYTES + 1])));
+        assert!(!keep("b", &one, too_much.clone()), "there is another");
+        assert!(!keep("a", &two, Bytes::from(vec![0; MAX_KEPT_BYTES + 1])));
         assert_eq!(mirrors.get(&name("a")), None, "one that is out of date helps nobody");
-        assert!(mirrors.keep(name("b"), too_much));
+        assert!(keep("b", &one, too_much));
         mirrors.retain(|room| *room != name("b"));
         assert_eq!((mirrors.get(&name("b")), lock(&mirrors.kept).bytes), (None, 0));
+        assert!(keep("c", &one, Bytes::from_static(b"third")));
+        mirrors.release(&name("c"), &one);
+        assert_eq!(mirrors.get(&name("c")), None);
     }
 }

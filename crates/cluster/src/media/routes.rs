@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sfu::{Room, RoomName, RoomSnapshot, Tail};
 
 use super::Mirrors;
+use crate::NodeId;
 
 /// A snapshot of five thousand participants with their negotiations.
 pub(super) const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
@@ -28,6 +29,12 @@ pub(super) struct Imported {
 #[derive(Deserialize)]
 struct Which {
     room: String,
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    room: String,
+    owner: String,
 }
 
 impl Which {
@@ -46,7 +53,7 @@ struct Here {
     prepared: Arc<Prepared>,
 }
 
-/// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`; `PUT`, `GET` and `DELETE /internal/mirrors?room=…` for
+/// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`; `PUT`, `GET` and `DELETE /internal/mirrors?room=…&owner=…` for
 /// `mirrors`. The control plane learns by `prepared` what was
 /// imported, before the source learns that it was.
 pub fn routes(shards: Shards, mirrors: Arc<Mirrors>, prepared: Arc<Prepared>) -> Router {
@@ -55,7 +62,7 @@ pub fn routes(shards: Shards, mirrors: Arc<Mirrors>, prepared: Arc<Prepared>) ->
         .route("/internal/rooms/relays", post(relays))
         .route("/internal/rooms/tail", post(tail))
         .route("/internal/rooms/abandon", post(abandon))
-        .route("/internal/mirrors", get(mirror).put(keep_mirror).delete(forget_mirror))
+        .route("/internal/mirrors", get(mirror).put(keep_mirror).delete(release_mirror))
         .layer(DefaultBodyLimit::max(MAX_SNAPSHOT_BYTES))
         .with_state(Here { mirrors, shards, prepared })
 }
@@ -106,13 +113,13 @@ async fn mirror(State(here): State<Here>, Query(which): Query<Which>) -> Result<
     here.mirrors.get(&which.name()).ok_or(StatusCode::NOT_FOUND)
 }
 
-async fn keep_mirror(State(here): State<Here>, Query(which): Query<Which>, mirror: Bytes) -> StatusCode {
-    match here.mirrors.keep(which.name(), mirror) {
+async fn keep_mirror(State(here): State<Here>, Query(whose): Query<Whose>, mirror: Bytes) -> StatusCode {
+    match here.mirrors.keep(whose.room.into(), NodeId(whose.owner), mirror) {
         true => StatusCode::NO_CONTENT,
         false => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
-async fn forget_mirror(State(here): State<Here>, Query(which): Query<Which>) {
-    here.mirrors.forget(&which.name());
+async fn release_mirror(State(here): State<Here>, Query(whose): Query<Whose>) {
+    here.mirrors.release(&whose.room.into(), &NodeId(whose.owner));
 }

@@ -183,6 +183,16 @@ impl Node {
         })
     }
 
+    /// This node.
+    pub fn id(&self) -> &NodeId {
+        self.core.me()
+    }
+
+    /// Whether `room` is served here.
+    pub fn serves(&self, room: &str) -> bool {
+        self.core.with(|member| member.holds(room))
+    }
+
     /// Whether the cluster knows `room`.
     pub fn is_room(&self, room: &str) -> bool {
         self.core.with(|member| member.view().room(room).is_some())

@@ -254,6 +254,7 @@ impl Successor {
     /// closed until it is done.
     fn restore(self, room: String, description: serde_json::Value) -> JoinHandle<()> {
         tokio::spawn(async move {
+            let _opens = Opens { node: &self.node, room: &room };
             let name = RoomName::from(room.as_str());
             match serde_json::from_value(description) {
                 Ok(description) => self.begin(&name, description).await,
@@ -261,7 +262,6 @@ impl Successor {
                     tracing::warn!(room, %error, "the room's description cannot be read; it begins anew")
                 }
             }
-            self.node.restored(&room);
         })
     }
 
@@ -288,6 +288,18 @@ impl Successor {
             Err(InstallError::Exists) => {}
             Err(error) => tracing::warn!(%room, %error, "the room begins anew"),
         }
+    }
+}
+
+/// Opens a room to clients, whatever becomes of the attempt to begin it.
+struct Opens<'a> {
+    node: &'a Node,
+    room: &'a str,
+}
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        self.node.restored(self.room);
     }
 }
 
