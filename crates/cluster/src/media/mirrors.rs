@@ -189,15 +189,16 @@ impl Mirroring {
         rendezvous_order(room.as_str(), self.node.media_peers())
     }
 
-    /// Sends every mirror that is not where it belongs.
-    async fn send(&self) {
+    /// Sends the mirrors that nobody has yet, or with `all` every one that is not where it belongs.
+    async fn send(&self, all: bool) {
         let mut peers = self.node.media_peers();
         let due: Vec<_> = {
             let failing = lock(&self.failing);
             peers.retain(|(node, _)| !failing.contains(node));
             let own = lock(&self.own);
             // A room that moves here is its former node's to mirror until it is here.
-            let served = own.iter().filter(|(room, _)| self.node.serves(room.as_str()));
+            let unsent = own.iter().filter(|(_, own)| all || own.kept_by.is_none());
+            let served = unsent.filter(|(room, _)| self.node.serves(room.as_str()));
             let due = served.filter_map(|(room, own)| {
                 let keeper = rendezvous_order(room.as_str(), peers.clone()).into_iter().next()?;
                 (own.kept_by.as_ref() != Some(&keeper)).then(|| (room.clone(), own.mirror.clone(), keeper))
@@ -272,15 +273,16 @@ async fn run(here: Arc<Mirroring>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
-        tokio::select! {
-            () = here.changed.notified() => {}
+        let all = tokio::select! {
+            () = here.changed.notified() => false,
             _ = tick.tick() => {
                 ticks += 1;
                 lock(&here.failing).clear();
                 here.tidy(ticks % SWEEP_TICKS == 0).await;
+                true
             }
-        }
-        here.send().await;
+        };
+        here.send(all).await;
     }
 }
 
