@@ -455,17 +455,16 @@ impl Peer {
         self.service_dtls(now, out);
         self.service_rtcp(now, out);
         self.service_probe(now, out);
-        self.due = [
+        // Without keys there is no media, and its timers would be due for ever.
+        let media = self.srtp.as_ref().map(|_| {
+            [self.receiver.poll_timeout(), self.twcc.next_timeout(), self.senders.estimator.next_timeout()]
+        });
+        let transport = [
             self.ice.poll_timeout(),
             self.dtls.as_ref().and_then(DtlsSession::poll_timeout),
             self.data.as_ref().and_then(DataChannels::poll_timeout),
-            self.receiver.poll_timeout(),
-            self.twcc.next_timeout(),
-            self.senders.estimator.next_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        ];
+        self.due = transport.into_iter().chain(media.into_iter().flatten()).flatten().min();
     }
 
     fn service_ice(&mut self, out: &mut dyn Egress) {
