@@ -184,6 +184,16 @@ impl Shards {
         .map(drop)
     }
 
+    /// Goes on with a room whose node has died, from its mirror: see [`Room::revive`].
+    pub async fn revive(&self, room: &RoomName, mirror: RoomSnapshot) -> Result<(), InstallError> {
+        let name = room.clone();
+        self.install(room, true, move |birth| {
+            Room::revive(birth.config, birth.identity, name, mirror, birth.now, birth.wall, birth.seed)
+        })
+        .await
+        .map(drop)
+    }
+
     /// Bridges the clients of a room that has been exported to its new node, until they find their own way.
     /// Returns what the new node must know: see [`Self::admit_relays`].
     pub async fn open_relays(&self, room: &RoomName, target: SocketAddr) -> Vec<RelayEnd> {

@@ -110,6 +110,8 @@ pub enum PeerEvent {
 /// One peer connection.
 pub struct Peer {
     config: PeerConfig,
+    /// How many processes had the peer before this one.
+    generation: u32,
     ice: IceAgent,
     ice_connected: bool,
     /// Ways that ICE has validated.
@@ -146,16 +148,26 @@ pub struct Peer {
 impl Peer {
     /// A peer that knows nothing of the other side yet.
     pub fn new(config: PeerConfig, now: Instant) -> Peer {
+        Peer::of_generation(config, 0, now)
+    }
+
+    fn of_generation(config: PeerConfig, generation: u32, now: Instant) -> Peer {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         let mut ice = IceAgent::new(new_credentials(&config.ufrag_prefix));
         ice.set_ice_lite(config.ice_lite);
         ice.set_controlling(config.controlling);
+        if !config.controlling {
+            ice.set_local_preference(move |candidate: &Candidate, same_kind| {
+                local_preference(generation, candidate, same_kind)
+            });
+        }
         for path in &config.candidates {
             if let Some(candidate) = local_candidate(path) {
                 ice.add_local_candidate(candidate);
             }
         }
         Peer {
+            generation,
             ice,
             ice_connected: false,
             paths: Vec::new(),
@@ -225,9 +237,11 @@ impl Peer {
     }
 
     /// A candidate that came by signalling, in SDP form. Unusable ones (mDNS names, TCP of the active kind
-    /// without port) are ignored.
+    /// without port) are ignored, and all unless we lead ICE: who is led waits to be spoken to. A check of ours that
+    /// overtakes our description is from an unknown address, so a browser gives the pair a low priority, and when it has
+    /// an old way still, drops the pair until it has heard nothing there for 2.5 s.
     pub fn add_remote_candidate(&mut self, candidate: &str) {
-        if self.ice.remote_candidates().count() >= MAX_REMOTE_CANDIDATES {
+        if !self.config.controlling || self.ice.remote_candidates().count() >= MAX_REMOTE_CANDIDATES {
             return;
         }
         match Candidate::from_sdp_string(candidate) {
@@ -441,17 +455,16 @@ impl Peer {
         self.service_dtls(now, out);
         self.service_rtcp(now, out);
         self.service_probe(now, out);
-        self.due = [
+        // Without keys there is no media, and its timers would be due for ever.
+        let media = self.srtp.as_ref().map(|_| {
+            [self.receiver.poll_timeout(), self.twcc.next_timeout(), self.senders.estimator.next_timeout()]
+        });
+        let transport = [
             self.ice.poll_timeout(),
             self.dtls.as_ref().and_then(DtlsSession::poll_timeout),
             self.data.as_ref().and_then(DataChannels::poll_timeout),
-            self.receiver.poll_timeout(),
-            self.twcc.next_timeout(),
-            self.senders.estimator.next_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        ];
+        self.due = transport.into_iter().chain(media.into_iter().flatten()).flatten().min();
     }
 
     fn service_ice(&mut self, out: &mut dyn Egress) {
@@ -673,6 +686,21 @@ fn protocol(proto: Proto) -> Protocol {
         Proto::Udp => Protocol::Udp,
         Proto::Tcp => Protocol::Tcp,
     }
+}
+
+/// Preferences up to this are lower than any that clients give their own candidates: then ours decide which pair is
+/// better, whichever of its networks the client uses.
+const MAX_PREFERENCE: u32 = 0x7000;
+
+/// Candidates of one process.
+const PREFERENCES_EACH: u32 = 64;
+
+/// Prefers later processes to earlier ones. A client leaves a way for a better one at once, but for one that is no better
+/// only when it has heard nothing for 2.5 s (libwebrtc): it would wait so long for a process that has died.
+fn local_preference(generation: u32, candidate: &Candidate, same_kind: usize) -> u32 {
+    let turn = generation % (MAX_PREFERENCE / PREFERENCES_EACH);
+    let behind = 2 * same_kind as u32 + u32::from(candidate.addr().is_ipv4());
+    turn * PREFERENCES_EACH + PREFERENCES_EACH.saturating_sub(behind)
 }
 
 fn local_candidate(path: &Path) -> Option<Candidate> {

@@ -331,3 +331,24 @@ fn a_client_goes_on_with_another_process_under_the_same_streams_and_channels() {
     };
     assert!(got(&pair.server_events, b"up") && got(&pair.client_events, b"down"));
 }
+
+/// It woke its shard a thousand times a second for as long as the room lingered where it had been.
+#[test]
+fn a_peer_that_was_let_go_has_nothing_to_do_at_once() {
+    let mut pair = Pair::new();
+    let (sender, _) = pair.client.add_sender(None, MediaKind::Video, outgoing(Codec::Vp8));
+    pair.negotiate();
+    pair.run(Duration::from_secs(2));
+    for number in 0..20 {
+        let packet = packet(number, b"frame");
+        pair.client.send_media(pair.now, sender, &packet, &mut pair.to_server).unwrap();
+        pair.run(Duration::from_millis(10));
+    }
+    assert!(!pair.received.is_empty());
+    pair.server.let_go();
+    for _ in 0..50 {
+        pair.now += Duration::from_millis(100);
+        pair.server.handle_timeout(pair.now, &mut pair.to_client);
+        assert!(pair.server.poll_timeout().is_none_or(|due| due > pair.now));
+    }
+}

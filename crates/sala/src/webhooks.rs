@@ -90,7 +90,7 @@ async fn webhook_event(shards: &Shards, name: &RoomName, event: RoomEvent) -> Op
         }
         RoomEvent::TrackPublished(who, track) => ("track_published", None, Some(who), Some(track)),
         RoomEvent::TrackUnpublished(who, track) => ("track_unpublished", None, Some(who), Some(track)),
-        RoomEvent::Described(_) | RoomEvent::Tail(_) => return None,
+        RoomEvent::Described(_) | RoomEvent::Mirrored(_) | RoomEvent::Tail(_) => return None,
     };
     let room = match room {
         Some(room) => Some(room),

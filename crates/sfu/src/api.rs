@@ -10,7 +10,7 @@ use livekit_protocol as proto;
 use rtc::Path;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{RoomDescription, Tail};
+use crate::snapshot::{RoomDescription, RoomSnapshot, Tail};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -172,6 +172,8 @@ pub enum RoomEvent {
     TrackUnpublished(proto::ParticipantInfo, proto::TrackInfo),
     /// What of the room outlives its node has changed; only with [`EngineConfig::describe_rooms`].
     Described(Box<RoomDescription>),
+    /// All that a successor needs if the node dies now; with the same condition.
+    Mirrored(Arc<RoomSnapshot>),
     /// Said by a client after the room was exported: for the room's successor.
     Tail(Tail),
 }

@@ -191,6 +191,11 @@ pub(crate) struct Participant {
 }
 
 impl Participant {
+    /// It was here when the room came from another node, and has not come itself yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.arrival.as_ref().is_some_and(|arrival| !arrival.resumed)
+    }
+
     /// Applies what a (re)connecting client says about itself.
     pub(crate) fn apply_client(&mut self, params: &JoinParams) {
         self.client = params.client.clone();

@@ -10,6 +10,7 @@ mod data;
 mod join;
 mod media;
 mod migrate;
+mod mirror;
 mod publish;
 mod restore;
 mod signal;

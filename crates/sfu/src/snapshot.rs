@@ -29,6 +29,9 @@ pub struct RoomSnapshot {
     pub(crate) participants: Vec<ParticipantSnapshot>,
     pub(crate) tracks: Vec<TrackSnapshot>,
     pub(crate) recent: Vec<RecentPacket>,
+    /// That of the description which was told last.
+    #[serde(default)]
+    pub(crate) version: u64,
 }
 
 impl RoomSnapshot {
@@ -40,6 +43,11 @@ impl RoomSnapshot {
     /// How many participants move.
     pub fn participants(&self) -> usize {
         self.participants.len()
+    }
+
+    /// Whether a room can go on from this where `description` was its last: it is as new.
+    pub fn mirrors(&self, description: &RoomDescription) -> bool {
+        self.sid == description.sid && self.version >= description.version
     }
 }
 
@@ -173,6 +181,9 @@ pub struct RoomDescription {
     pub num_participants: u32,
     #[serde(default)]
     pub num_publishers: u32,
+    /// Counts the descriptions of the room, on all its nodes.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// Somebody who was in the room when its node died.

@@ -11,8 +11,8 @@ use livekit_protocol as proto;
 use rtc::transport::DtlsIdentity;
 use rtc::{Codec, MediaKind, Path, Proto};
 use sfu::{
-    EngineConfig, JoinParams, Limits, Resume, Room, RoomEvent, RoomOptions, RoomOutput, SessionId,
-    SessionOutput,
+    EngineConfig, JoinParams, Limits, Resume, Room, RoomEvent, RoomOptions, RoomOutput, RoomSnapshot,
+    SessionId, SessionOutput,
 };
 
 use crate::client::Client;
@@ -61,6 +61,8 @@ pub struct World {
     pub events: Vec<RoomEvent>,
     pub violations: Vec<String>,
     pub finished: bool,
+    /// The room's last mirror, in a cluster.
+    mirror: Option<Arc<RoomSnapshot>>,
     pub rng: Rng,
     network: Network,
     signals: VecDeque<(Instant, Signal)>,
@@ -70,10 +72,10 @@ pub struct World {
 
 /// An engine configuration for tests: everything on, one UDP address.
 pub fn engine_config() -> EngineConfig {
-    engine_config_at(server_address(0))
+    engine_config_at(server_address(0), false)
 }
 
-fn engine_config_at(local: SocketAddr) -> EngineConfig {
+fn engine_config_at(local: SocketAddr, describe_rooms: bool) -> EngineConfig {
     EngineConfig {
         candidates: vec![Path { proto: Proto::Udp, local, remote: local }],
         ice_lite: false,
@@ -86,7 +88,7 @@ fn engine_config_at(local: SocketAddr) -> EngineConfig {
         allow_pause: false,
         enabled_codecs: vec![Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1, Codec::Opus, Codec::Red],
         enable_remote_unmute: false,
-        describe_rooms: false,
+        describe_rooms,
         limits: Limits::default(),
         server_info: proto::ServerInfo { version: "1.13.5".into(), protocol: 17, ..Default::default() },
     }
@@ -94,11 +96,20 @@ fn engine_config_at(local: SocketAddr) -> EngineConfig {
 
 impl World {
     pub fn new(seed: u64) -> World {
+        World::with(seed, engine_config())
+    }
+
+    /// As [`Self::new`]; the room is mirrored, so that it survives [`Self::fail_node`].
+    pub fn mirrored(seed: u64) -> World {
+        World::with(seed, engine_config_at(server_address(0), true))
+    }
+
+    fn with(seed: u64, config: EngineConfig) -> World {
         let now = Instant::now();
         let mut rng = Rng::with_seed(seed);
         let (servers, _) = identities();
         let room = Room::new(
-            Arc::new(engine_config()),
+            Arc::new(config),
             servers[0].clone(),
             "world".into(),
             RoomOptions::default(),
@@ -114,6 +125,7 @@ impl World {
             events: Vec::new(),
             violations: Vec::new(),
             finished: false,
+            mirror: None,
             network: Network::new(rng.u64(..)),
             rng,
             signals: VecDeque::new(),
@@ -142,7 +154,7 @@ impl World {
         let snapshot = old.room.export(now);
         let json = serde_json::to_vec(&snapshot).expect("a snapshot is plain data");
         let snapshot = serde_json::from_slice(&json).expect("what was written can be read");
-        let config = Arc::new(engine_config_at(address));
+        let config = Arc::new(engine_config_at(address, false));
         let room = Room::import(config, identity, "world".into(), snapshot, now, wall(), seed);
         let mut next = Node::new(address, room.expect("the descriptions were understood once"));
         for (participant, subscriber, from) in old.open_bridges(number) {
@@ -151,6 +163,29 @@ impl World {
         }
         old.room.release(now);
         self.nodes.push(next);
+        self.drain_rooms();
+    }
+
+    /// The room's server dies; after `outage` the room goes on elsewhere from its mirror, and the clients lose their
+    /// signalling connections, as masters see to it.
+    pub fn fail_node(&mut self, seed: u64, outage: Duration) {
+        let dead = self.node();
+        dead.finished = true;
+        dead.open_transports.clear();
+        self.run(outage);
+        let number = self.nodes.len() as u8;
+        let address = server_address(number);
+        let identity = identities().0[usize::from(number) % 2].clone();
+        let mirror = self.mirror.take().expect("the room was mirrored");
+        let json = serde_json::to_vec(&*mirror).expect("a mirror is plain data");
+        let mirror = serde_json::from_slice(&json).expect("what was written can be read");
+        let config = Arc::new(engine_config_at(address, true));
+        let room = Room::revive(config, identity, "world".into(), mirror, self.now, wall(), seed);
+        self.nodes.push(Node::new(address, room.expect("the descriptions were understood once")));
+        let present = self.members.iter().filter(|member| !member.client.left && !member.closed);
+        for session in present.map(|member| member.session).collect::<Vec<_>>() {
+            self.enqueue(Duration::ZERO, Signal::ToClient(session, SessionOutput::Abort));
+        }
         self.drain_rooms();
     }
 
@@ -358,6 +393,8 @@ impl World {
                     next.room.tail(now, tail);
                 }
             }
+            RoomOutput::Event(RoomEvent::Mirrored(mirror)) => self.mirror = Some(mirror),
+            RoomOutput::Event(RoomEvent::Described(_)) => {}
             RoomOutput::Event(event) => self.events.push(event),
             RoomOutput::Finished => {
                 node.finished = true;

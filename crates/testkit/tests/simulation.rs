@@ -111,6 +111,47 @@ fn a_room_moves_to_another_node_and_nobody_leaves() {
     }
 }
 
+/// The node dies again and again. Everybody keeps their ids, and no observer is told of anything.
+#[test]
+fn a_mirrored_room_survives_its_node() {
+    for (first, second) in [(true, true), (false, false), (true, false)] {
+        let mut world = World::mirrored(12);
+        for single in [first, second, true] {
+            let index = world.join(single, Conditions::IDEAL);
+            let now = world.now;
+            world.members[index].client.publish(now, MediaKind::Audio, 1);
+            world.members[index].client.publish(now, MediaKind::Video, 3);
+        }
+        world.run(Duration::from_secs(4));
+        let events = world.events.len();
+        let sids = |world: &mut World| -> Vec<String> {
+            world.room().participants().into_iter().map(|participant| participant.sid).collect()
+        };
+        let before = sids(&mut world);
+        for seed in 0..3 {
+            world.fail_node(seed, Duration::from_millis(700));
+            world.run(Duration::from_millis(600));
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                assert_eq!(
+                    world.silent_pairs(kind, Duration::from_millis(300)),
+                    [],
+                    "{first} {second} {kind:?}"
+                );
+            }
+            world.run(Duration::from_secs(2));
+        }
+        world.run(Duration::from_secs(25));
+        assert_clean(&world, "death");
+        assert_eq!(world.events.len(), events, "nobody left or joined: {:?}", &world.events[events..]);
+        assert_eq!(sids(&mut world), before);
+        for member in &mut world.members {
+            member.client.leave();
+        }
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.transports_left(), 0);
+    }
+}
+
 /// One random story. The seed is all there is to it.
 fn story(seed: u64) {
     let mut rng = Rng::with_seed(seed);

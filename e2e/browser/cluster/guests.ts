@@ -44,6 +44,7 @@ for await (const line of createInterface(process.stdin)) {
     gap_ms: Math.max(...noticed.map((one) => one.gap_ms)),
     unseen: noticed.flatMap((one) => one.unseen),
     left: noticed.flatMap((one) => one.left),
+    busy: noticed.flatMap((one) => one.busy),
   });
 }
 await cast.close();
@@ -62,6 +63,8 @@ interface Report {
   gap_ms: number;
   unseen: string[];
   left: string[];
+  /** Itself, while it reconnects. */
+  busy: string[];
 }
 
 async function report(member: Member, { since_ms, to_ms }: Span): Promise<Report> {
@@ -72,5 +75,6 @@ async function report(member: Member, { since_ms, to_ms }: Span): Promise<Report
   const happenings = await member.does.happenings();
   const left = happenings.filter((one) => one.event === "participantDisconnected").map((one) => one.about);
   await member.does.forgetHappenings();
-  return { gap_ms: Math.max(...gaps), unseen, left };
+  const busy = (await member.does.me()).state === "connected" ? [] : [member.identity];
+  return { gap_ms: Math.max(...gaps), unseen, left, busy };
 }

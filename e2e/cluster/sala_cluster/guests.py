@@ -27,11 +27,15 @@ class Noticed:
     unseen: list[str]
     # Identities of those who are said to have left.
     left: list[str]
+    # Those of the two who still reconnect.
+    busy: list[str]
 
 
 class Guests:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        # All who were said to have left, so far.
+        self.left: list[str] = []
 
     @classmethod
     async def join(cls, cluster: Cluster, room: str, others: int) -> "Guests":
@@ -55,7 +59,8 @@ class Guests:
         """In a span of this process's monotonic clock."""
         unix_ms = lambda at: (time.time() - time.monotonic() + at) * 1000  # noqa: E731
         answer = await self._ask({"since_ms": unix_ms(since), "to_ms": unix_ms(to)})
-        return Noticed(answer["gap_ms"] / 1000, answer["unseen"], answer["left"])
+        self.left += answer["left"]
+        return Noticed(answer["gap_ms"] / 1000, answer["unseen"], answer["left"], answer["busy"])
 
     async def goes_on(self) -> None:
         """Both see everybody, from now on."""
@@ -69,6 +74,16 @@ class Guests:
         except AssertionError:
             print((await self._ask("report"))["report"])
             raise
+
+    async def settled(self) -> None:
+        """No SDK is in the middle of a resume, which takes `livekit-client` two seconds after pictures are back: each time
+        that it loses its server meanwhile it waits longer, whatever the server."""
+
+        async def busy() -> list[str]:
+            now = time.monotonic()
+            return (await self.noticed(now, now)).busy
+
+        await until("the browsers have resumed", busy, lambda still: not still)
 
     async def _ask(self, question: object) -> dict:
         self._process.stdin.write(json.dumps(question).encode() + b"\n")

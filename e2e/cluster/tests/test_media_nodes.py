@@ -8,7 +8,7 @@ import pytest
 
 from conftest import needs_namespaces
 from sala_cluster.cluster import PacketCount
-from sala_cluster.limits import KILLS, within
+from sala_cluster.limits import FIGURES, KILLS, within
 from sala_e2e.waiting import until
 
 KILL_P50_S, KILL_P99_S = within(1.5), within(3.0)
@@ -19,22 +19,31 @@ WATCHED_S = 3.0
 
 async def test_a_killed_node_costs_a_second(cluster, mixed_call, room_name):
     meeting, guests = await mixed_call()
-    took, browsers = [], []
+    sids = lambda: {viewer.local.sid for viewer in meeting.viewers}  # noqa: E731
+    took, browsers, anew = [], [], 0
     for _ in range(KILLS):
-        owner = await cluster.owner(room_name)
+        owner, before = await cluster.owner(room_name), sids()
         killed = time.monotonic()
         await cluster.kill(owner)
         await meeting.goes_on()
         await guests.goes_on()
         took.append(meeting.back_after(killed))
         browsers.append((await guests.noticed(killed, time.monotonic())).longest_gap_s)
+        anew += len(sids() - before)
         await cluster.owner(room_name, other_than=owner)
         await cluster.whole()
         await meeting.goes_on()
-    p50, p99 = np.percentile(took, [50, 99])
+        await meeting.settled()
+        await guests.settled()
+    (p50, p99), (browsers_p50, browsers_p99) = (np.percentile(one, [50, 99]) for one in (took, browsers))
     print(f"{KILLS} kills: media back p50 {p50:.2f} s, p99 {p99:.2f} s, worst {max(took):.2f} s")
-    print(f"browsers: {[round(gap, 2) for gap in browsers]}")
+    print(f"browsers: p50 {browsers_p50:.2f} s, p99 {browsers_p99:.2f} s, worst {max(browsers):.2f} s")
+    print(f"joined anew: {anew} of {KILLS * len(before)}; seen to leave by browsers: {len(guests.left)}")
     assert p50 <= KILL_P50_S and p99 <= KILL_P99_S
+    assert browsers_p50 <= KILL_P50_S and browsers_p99 <= KILL_P99_S
+    if FIGURES:
+        # A room is mirrored: its clients resume. Whoever else runs on this machine may make one of them give up.
+        assert not anew and not guests.left
     cluster.assert_no_split()
     await _application_knows_who_is_there(cluster, meeting, room_name)
 

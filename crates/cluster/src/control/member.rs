@@ -118,6 +118,11 @@ impl Member {
         self.agent.iter().flat_map(Agent::rooms)
     }
 
+    /// Whether `room` is served here.
+    pub fn holds(&self, room: &str) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.holds(room))
+    }
+
     /// Whether the store answered a moment ago.
     pub fn has_store(&self, now: Instant) -> bool {
         self.contact(now).has_store

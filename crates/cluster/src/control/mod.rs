@@ -30,7 +30,9 @@ pub use messages::{
     Ack, BadMessage, Heartbeat, HeldRoom, MAX_FRAME_BYTES, MasterReport, Message, MoveOrder, Sight, Standing,
 };
 pub use node::{Admission, Refusal, STALE_AFTER, WRITE_LATEST, WRITE_QUIET};
-pub use placement::{Algorithm, Candidate, Kind, PlacementError, Recent, Selector, SortBy, rendezvous};
+pub use placement::{
+    Algorithm, Candidate, Kind, PlacementError, Recent, Selector, SortBy, rendezvous, rendezvous_order,
+};
 pub use registration::{LEASE_TTL, RENEW_EVERY};
 pub use route::{Route, RouteError};
 pub use view::{Change, NodeEntry, RoomView, View, drain_key, node_key, room_head, room_key};

@@ -168,6 +168,10 @@ impl Agent {
         self.rooms.iter().map(|(name, held)| (&**name, &held.epoch))
     }
 
+    pub(super) fn holds(&self, room: &str) -> bool {
+        self.rooms.contains_key(room)
+    }
+
     pub(super) fn room_count(&self) -> usize {
         self.rooms.len()
     }

@@ -178,6 +178,12 @@ pub fn rendezvous<'a>(room: &str, nodes: impl Iterator<Item = &'a NodeId>) -> Op
     nodes.max_by_key(|node| (weight(room, node), *node))
 }
 
+/// All nodes in the order in which [`rendezvous`] would choose them.
+pub fn rendezvous_order<T>(room: &str, mut nodes: Vec<(NodeId, T)>) -> Vec<(NodeId, T)> {
+    nodes.sort_by_cached_key(|(node, _)| std::cmp::Reverse((weight(room, node), node.clone())));
+    nodes
+}
+
 fn weight(room: &str, node: &NodeId) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     hash.write(room.as_bytes());

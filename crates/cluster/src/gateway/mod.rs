@@ -15,6 +15,7 @@ mod frames;
 mod headers;
 mod list_rooms;
 mod listener;
+mod member;
 mod proxy_protocol;
 mod request;
 mod server;

@@ -58,6 +58,11 @@ impl Rules<'_> {
         Some((room.to_owned(), is_join && (self.auto_create_rooms || claims.may_create_rooms())))
     }
 
+    /// Who joins.
+    pub(super) fn identity(&self, head: &request::Parts) -> Option<String> {
+        self.claims(head).map(|claims| claims.identity)
+    }
+
     fn may_list_rooms(&self, head: &request::Parts) -> bool {
         head.method == Method::POST && self.claims(head).is_some_and(|claims| claims.may_list_rooms())
     }

@@ -25,6 +25,7 @@ use super::forward::{Answer, Outgoing, Unanswered};
 use super::headers::{clean_request, clean_response};
 use super::list_rooms::list_rooms;
 use super::listener::{self, ClientConnection, Door};
+use super::member::Member;
 use super::request::{Rules, Target, wants_websocket};
 use super::splice::splice;
 use crate::link::InternalClient;
@@ -165,6 +166,10 @@ pub(super) async fn handle(
             None => (StatusCode::NOT_FOUND, "no such challenge").into_response(),
         };
     }
+    // What nodes ask of each other is nobody else's, whoever carries it.
+    if is_internal(request.uri().path()) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     // It would make a tunnel to wherever.
     if request.method() == Method::CONNECT {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -202,6 +207,14 @@ async fn answer(
         max_room_name_bytes: limits.max_room_name_bytes,
     };
     let target = rules.target(&head, &body.bytes);
+    let member = match &target {
+        Target::Room { name, .. } if upgrade.is_some() => rules.identity(&head).map(|identity| Member {
+            room: name.clone(),
+            identity,
+            client: client.address,
+        }),
+        _ => None,
+    };
     clean_request(&mut head.headers, client.address, client.secure);
     let outgoing =
         Outgoing { head, body: body.bytes.clone(), client: client.address, upgrade: upgrade.is_some() };
@@ -226,7 +239,7 @@ async fn answer(
         let (Ok(below), Ok(above)) = tokio::join!(upgrade, upstream) else { return };
         let address = client.address;
         let node_id = node.node_id.clone();
-        let spliced = splice(shared, TokioIo::new(below), TokioIo::new(above), node, deaths);
+        let spliced = splice(shared, TokioIo::new(below), TokioIo::new(above), node, deaths, member);
         let end = tokio::select! {
             end = spliced => Some(end),
             () = guard.closing() => None,
@@ -234,6 +247,15 @@ async fn answer(
         tracing::debug!(%address, node = %node_id, ?end, "a WebSocket ended");
     });
     Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// Whether a path is one of the nodes' own, in any spelling that a router might take for it.
+fn is_internal(path: &str) -> bool {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    decoded
+        .split('/')
+        .find(|part| !part.is_empty())
+        .is_some_and(|first| first.eq_ignore_ascii_case("internal"))
 }
 
 /// Sends plain HTTP to the HTTPS listener, with the same host and path.

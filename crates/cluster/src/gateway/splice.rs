@@ -1,6 +1,7 @@
 //! A client's WebSocket joined to its node's. Bytes pass as they are in both directions, at the pace of the slower
-//! side. The gateway follows where the node's frames end: when the node dies it adds a `Leave` with the action
-//! RECONNECT, so that the client joins anew at once instead of waiting for silence.
+//! side. The gateway follows where the node's frames end. When the node dies, a client whom the room's new node knows
+//! loses its socket, so that it resumes there at once; others get a `Leave` with the action RECONNECT, so that they join
+//! anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::director::{MediaNode, death_of};
 use super::frames::{self, Frames};
+use super::member::Member;
 use super::server::Shared;
 use crate::Death;
 use crate::link::{Probe, probe};
@@ -41,8 +43,10 @@ const NORMAL_CLOSURE: u16 = 1000;
 pub(super) enum End {
     /// One side closed it as WebSockets are closed, or the client is gone.
     Closed,
-    /// The node died, and the client was told.
+    /// The node died, and the client was told to join anew.
     NodeDied,
+    /// The node died, and the client resumes with another.
+    Resumes,
     /// The node hung up without a close frame, or died within a frame too long to be held: so did the gateway.
     /// Clients then resume.
     Dropped,
@@ -55,10 +59,11 @@ pub(super) async fn splice(
     upstream: impl AsyncRead + AsyncWrite,
     node: MediaNode,
     deaths: broadcast::Receiver<Death>,
+    member: Option<Member>,
 ) -> End {
     let (mut client_reader, client_writer) = split(client);
     let (node_reader, node_writer) = split(upstream);
-    let down = Down { shared, node, deaths, frames: Frames::default(), client: client_writer };
+    let down = Down { shared, node, deaths, member, frames: Frames::default(), client: client_writer };
     let end = {
         let mut down = std::pin::pin!(down.run(node_reader));
         tokio::select! {
@@ -106,6 +111,7 @@ struct Down<W> {
     shared: Arc<Shared>,
     node: MediaNode,
     deaths: broadcast::Receiver<Death>,
+    member: Option<Member>,
     frames: Frames,
     client: W,
 }
@@ -161,6 +167,11 @@ impl<W: AsyncWrite + Unpin> Down<W> {
     }
 
     async fn tell_death(mut self) -> End {
+        if let Some(member) = &self.member
+            && member.may_resume(&self.shared).await
+        {
+            return End::Resumes;
+        }
         if !self.frames.can_insert() {
             return End::Dropped;
         }

@@ -6,9 +6,13 @@
 //! [`Mover::complete`] tells the clients to resume. Up to the agreement [`Mover::abort`] takes everything back
 //! and nobody notices. What clients say to the source after the
 //! export is sent on to the target, in order.
+//!
+//! Against the node's death, its rooms are mirrored on others: see [`Mirroring`].
 
+mod mirrors;
 mod mover;
 mod routes;
 
+pub use mirrors::{Mirroring, Mirrors};
 pub use mover::{MoveError, Mover};
 pub use routes::{Prepared, routes};

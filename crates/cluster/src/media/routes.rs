@@ -4,16 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use net::{InstallError, RelayEnd, Shards};
 use serde::{Deserialize, Serialize};
 use sfu::{Room, RoomName, RoomSnapshot, Tail};
 
+use super::Mirrors;
+use crate::NodeId;
+
 /// A snapshot of five thousand participants with their negotiations.
-const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
 
 /// The answer to an import.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -27,6 +31,12 @@ struct Which {
     room: String,
 }
 
+#[derive(Deserialize)]
+struct Whose {
+    room: String,
+    owner: String,
+}
+
 impl Which {
     fn name(&self) -> RoomName {
         self.room.as_str().into()
@@ -38,20 +48,23 @@ pub type Prepared = dyn Fn(&RoomName) + Send + Sync;
 
 #[derive(Clone)]
 struct Here {
+    mirrors: Arc<Mirrors>,
     shards: Shards,
     prepared: Arc<Prepared>,
 }
 
-/// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`. The control plane learns by `prepared` what was
+/// `POST /internal/rooms/{import,relays,tail,abandon}?room=…`; `PUT`, `GET` and `DELETE /internal/mirrors?room=…&owner=…` for
+/// `mirrors`. The control plane learns by `prepared` what was
 /// imported, before the source learns that it was.
-pub fn routes(shards: Shards, prepared: Arc<Prepared>) -> Router {
+pub fn routes(shards: Shards, mirrors: Arc<Mirrors>, prepared: Arc<Prepared>) -> Router {
     Router::new()
         .route("/internal/rooms/import", post(import))
         .route("/internal/rooms/relays", post(relays))
         .route("/internal/rooms/tail", post(tail))
         .route("/internal/rooms/abandon", post(abandon))
+        .route("/internal/mirrors", get(mirror).put(keep_mirror).delete(release_mirror))
         .layer(DefaultBodyLimit::max(MAX_SNAPSHOT_BYTES))
-        .with_state(Here { shards, prepared })
+        .with_state(Here { mirrors, shards, prepared })
 }
 
 async fn import(
@@ -93,4 +106,20 @@ async fn tail(
 /// The room stays where it was.
 async fn abandon(State(here): State<Here>, Query(which): Query<Which>) {
     here.shards.with_room(&which.name(), |room, _| Room::abandon(room)).await;
+}
+
+/// What is kept of a room for whoever takes it over.
+async fn mirror(State(here): State<Here>, Query(which): Query<Which>) -> Result<Bytes, StatusCode> {
+    here.mirrors.get(&which.name()).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn keep_mirror(State(here): State<Here>, Query(whose): Query<Whose>, mirror: Bytes) -> StatusCode {
+    match here.mirrors.keep(whose.room.into(), NodeId(whose.owner), mirror) {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+async fn release_mirror(State(here): State<Here>, Query(whose): Query<Whose>) {
+    here.mirrors.release(&whose.room.into(), &NodeId(whose.owner));
 }

@@ -1,7 +1,7 @@
 //! The driver: feeds a [`Member`] and carries out what it says. Inputs come from many tasks; each takes the lock
 //! for the microseconds of one step and never across an await.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -15,10 +15,10 @@ use super::gate::ServeGate;
 use super::lock;
 use super::transport::{Arrival, Transport};
 use crate::control::{
-    DrainError, Input, Member, Message, NodeCommand, OpId, Output, RequestId, Route, RouteError, Section,
-    StoreAnswer, StoreOp, Time,
+    Admission, DrainError, Input, Member, Message, NodeCommand, OpId, Output, RequestId, Route, RouteError,
+    Section, StoreAnswer, StoreOp, Time,
 };
-use crate::record::{Death, NodeId};
+use crate::record::{Death, Epoch, NodeId};
 use crate::status::{Chronicle, ClusterStatus};
 
 /// Time is let pass this often; heartbeats go every 100 ms.
@@ -59,6 +59,9 @@ struct Step {
     routes: HashMap<RequestId, oneshot::Sender<Result<Route, RouteError>>>,
     drains: HashMap<RequestId, oneshot::Sender<Result<(), DrainError>>>,
     commands: VecDeque<NodeCommand>,
+    /// Rooms that the engine is to begin from their descriptions and has not begun yet: nobody is let in meanwhile.
+    /// Some of the rooms held.
+    restoring: HashSet<String>,
     masters: Vec<(NodeId, SocketAddr)>,
     chronicle: Chronicle,
 }
@@ -77,6 +80,7 @@ impl Core {
             routes: HashMap::new(),
             drains: HashMap::new(),
             commands: VecDeque::new(),
+            restoring: HashSet::new(),
             masters: Vec::new(),
             chronicle: Chronicle::new(),
         };
@@ -94,6 +98,10 @@ impl Core {
             refused: AtomicU64::new(0),
             this: this.clone(),
         })
+    }
+
+    pub(super) fn me(&self) -> &NodeId {
+        &self.me
     }
 
     /// Starts the tasks that feed it; they end with the set.
@@ -124,13 +132,26 @@ impl Core {
         step.chronicle.report(time, cluster, &self.me, &step.member, rooms, events)
     }
 
-    /// Changes the member by other means than an input.
-    pub(super) fn with_mut<T>(&self, act: impl FnOnce(&mut Member) -> (T, Vec<Output>)) -> T {
+    /// See [`Member::admit`]. Whoever is given a description is to say [`Self::restored`].
+    pub(super) fn admit(&self, room: &str, epoch: &Epoch, waited: bool) -> Admission {
         let mut step = lock(&self.step);
-        let (value, outputs) = act(&mut step.member);
+        if step.restoring.contains(room) {
+            return Admission::Wait;
+        }
+        let (admission, outputs) = step.member.admit(Instant::now(), room, epoch, waited);
+        if matches!(admission, Admission::Serve { description: Some(_), .. }) {
+            step.restoring.insert(room.to_owned());
+        }
         let loops = self.carry_out(&mut step, outputs);
         self.run(&mut step, loops);
-        value
+        admission
+    }
+
+    /// The engine has begun the room, or cannot.
+    pub(super) fn restored(&self, room: &str) {
+        if lock(&self.step).restoring.remove(room) {
+            self.changed.notify_waiters();
+        }
     }
 
     pub(super) fn input(&self, input: Input) {
@@ -256,11 +277,15 @@ impl Core {
             tracing::warn!("fenced: the cluster has not confirmed this node in time; its rooms are dropped");
             // Whatever was ordered before is void. The gate closes before the engine hears of it.
             step.commands.clear();
+            step.restoring.clear();
             self.gate.set(None);
         }
         if step.commands.len() >= MAX_COMMANDS {
             self.fatal.send_replace(Some("the media engine does not take orders; restart the node".into()));
             return;
+        }
+        if let NodeCommand::TakeOver { room, description: Some(_), .. } = &command {
+            step.restoring.insert(room.clone());
         }
         step.commands.push_back(command);
         self.commands.notify_one();

@@ -1,5 +1,6 @@
 //! What the rest of a process holds of the cluster: [`Master`] and [`Node`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -147,20 +148,54 @@ impl Node {
     }
 
     /// Whether a client whom a master sent with `epoch` may join `room` here. On success: the epoch at which the
-    /// room is served, and its description if this join begins it from one.
+    /// room is served, and its description if this join begins it from one: then others wait until
+    /// [`Self::restored`].
     pub async fn admit(&self, room: &str, epoch: &Epoch) -> Result<(Epoch, Option<Value>), Refusal> {
         let until = tokio::time::Instant::now() + ADMIT_DEADLINE;
         let mut waited = false;
         loop {
             let changed = self.core.changed.notified();
-            let admission = self.core.with_mut(|member| member.admit(Instant::now(), room, epoch, waited));
-            match admission {
+            match self.core.admit(room, epoch, waited) {
                 Admission::Serve { epoch, description } => return Ok((epoch, description)),
                 Admission::Refuse(refusal) => return Err(refusal),
                 Admission::Wait if waited => return Err(Refusal::NotHere),
                 Admission::Wait => waited = tokio::time::timeout_at(until, changed).await.is_err(),
             }
         }
+    }
+
+    /// The engine has begun `room` from its description, or cannot: see [`Self::admit`] and
+    /// [`NodeCommand::TakeOver`].
+    pub fn restored(&self, room: &str) {
+        self.core.restored(room);
+    }
+
+    /// The other media nodes, those that drain aside unless there are no others.
+    pub fn media_peers(&self) -> Vec<(NodeId, SocketAddr)> {
+        self.core.with(|member| {
+            let view = member.view();
+            let peers = view
+                .nodes()
+                .filter(|(id, entry)| *id != self.core.me() && entry.record.roles.contains(&Role::Media));
+            let (draining, serving): (Vec<_>, Vec<_>) = peers.partition(|(id, _)| view.drain(id).is_some());
+            let chosen = if serving.is_empty() { draining } else { serving };
+            chosen.into_iter().map(|(id, entry)| (id.clone(), entry.record.internal_address)).collect()
+        })
+    }
+
+    /// This node.
+    pub fn id(&self) -> &NodeId {
+        self.core.me()
+    }
+
+    /// Whether `room` is served here.
+    pub fn serves(&self, room: &str) -> bool {
+        self.core.with(|member| member.holds(room))
+    }
+
+    /// Whether the cluster knows `room`.
+    pub fn is_room(&self, room: &str) -> bool {
+        self.core.with(|member| member.view().room(room).is_some())
     }
 
     /// What outlives this node of `room` has changed: written to the store within a second.

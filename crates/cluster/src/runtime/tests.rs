@@ -201,6 +201,10 @@ async fn a_killed_node_is_found_dead_within_600_ms_and_its_room_goes_on_elsewher
     let NodeCommand::TakeOver { room, epoch, description } = taken else { unreachable!() };
     assert_eq!((room.as_str(), description), ("standup", Some(json!({ "metadata": "kept" }))));
     assert!(epoch > route.epoch);
+    // Nobody is let in before the engine has begun the room: they would begin another.
+    let early = cluster.node(second).admit("standup", &epoch).await;
+    assert!(matches!(early, Err(Refusal::NotHere)), "{early:?}");
+    cluster.node(second).restored("standup");
     let again = cluster.join("standup").await;
     assert_eq!((again.node.0.as_str(), again.epoch), (second, epoch));
 }

@@ -9,6 +9,8 @@ mod parse;
 mod snapshot;
 mod write;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ext::{ExtKind, ExtMap};
@@ -179,7 +181,7 @@ pub struct Negotiator {
     sections: Vec<Section>,
     remote: Option<Description>,
     /// The same as it came: what another node needs to go on with the connection.
-    remote_sdp: Box<str>,
+    remote_sdp: Arc<str>,
     /// Header extensions of the bundle, as settled.
     ext: ExtMap,
     offers_made: u64,

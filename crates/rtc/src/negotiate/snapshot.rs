@@ -1,18 +1,21 @@
 //! A negotiation carried to another process: what was agreed on stays agreed on, so that the next offer or
 //! answer there continues the description that the other side knows.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     Description, MAX_SECTIONS, Negotiator, Outgoing, ReceivePrefs, SdpError, Section, SectionKind, supported,
 };
-use crate::{MediaKind, Mid};
+use crate::{MediaKind, Mid, Ssrc};
 
 /// See the module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NegotiationSnapshot {
     /// The other side's last description; empty when there was none.
-    remote_sdp: String,
+    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
+    remote_sdp: Arc<str>,
     sections: Vec<SectionSnapshot>,
     offers_made: u64,
     next_mid: u32,
@@ -36,6 +39,29 @@ enum KindSnapshot {
     Other,
 }
 
+fn write_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
+}
+
+impl NegotiationSnapshot {
+    /// Sections agreed on.
+    pub(crate) fn sections(&self) -> usize {
+        self.sections.len()
+    }
+
+    /// Gives every stream of ours another SSRC.
+    pub(crate) fn renew_streams(&mut self, rng: &mut fastrand::Rng) {
+        for outgoing in self.sections.iter_mut().filter_map(|section| section.outgoing.as_mut()) {
+            outgoing.ssrc = Ssrc(rng.u32(1..));
+            outgoing.rtx_ssrc = outgoing.rtx_ssrc.map(|_| Ssrc(rng.u32(1..)));
+        }
+    }
+}
+
 impl Negotiator {
     /// Everything that was agreed on so far.
     pub fn export(&self) -> NegotiationSnapshot {
@@ -52,7 +78,7 @@ impl Negotiator {
             prefs: section.prefs.clone(),
         });
         NegotiationSnapshot {
-            remote_sdp: self.remote_sdp.to_string(),
+            remote_sdp: self.remote_sdp.clone(),
             sections: sections.collect(),
             offers_made: self.offers_made,
             next_mid: self.next_mid,
@@ -61,7 +87,7 @@ impl Negotiator {
 
     /// Goes on where another process stopped.
     pub fn import(snapshot: NegotiationSnapshot) -> Result<Negotiator, SdpError> {
-        let remote = match snapshot.remote_sdp.as_str() {
+        let remote = match &*snapshot.remote_sdp {
             "" => None,
             sdp => Some(Description::parse(sdp)?),
         };
@@ -88,7 +114,7 @@ impl Negotiator {
         Ok(Negotiator {
             sections,
             remote,
-            remote_sdp: snapshot.remote_sdp.into(),
+            remote_sdp: snapshot.remote_sdp,
             ext,
             offers_made: snapshot.offers_made,
             next_mid: snapshot.next_mid,

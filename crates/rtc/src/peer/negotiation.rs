@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use is::{Candidate, IceCreds, Protocol};
+use is::{IceCreds, Protocol};
 
 use super::receive::{Format, ReceiveSection, Role};
 use super::{Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
@@ -183,8 +183,7 @@ impl Peer {
     fn take_remote(&mut self, now: Instant, restarted: bool) {
         let Some(remote) = self.negotiator.remote() else { return };
         let credentials = IceCreds { ufrag: remote.ufrag.clone(), pass: remote.pwd.clone() };
-        let candidates: Vec<Candidate> =
-            remote.candidates.iter().filter_map(|line| Candidate::from_sdp_string(line).ok()).collect();
+        let candidates = remote.candidates.clone();
         let (fingerprint, setup) = (remote.fingerprint, remote.setup);
         // A restart that we asked for ourselves comes back as new credentials in the answer.
         if restarted && self.config.role == PeerRole::Answerer {
@@ -193,11 +192,7 @@ impl Peer {
         if self.ice.remote_credentials() != Some(&credentials) {
             self.ice.set_remote_credentials(credentials);
         }
-        for candidate in candidates {
-            if candidate.proto() == Protocol::Udp {
-                self.ice.add_remote_candidate(candidate);
-            }
-        }
+        candidates.iter().for_each(|candidate| self.add_remote_candidate(candidate));
         match (fingerprint, self.dtls_remote) {
             (Some(fingerprint), None) => {
                 // Left the choice, a client takes the active part, as browsers do.

@@ -17,12 +17,27 @@ pub struct PeerSnapshot {
     negotiation: NegotiationSnapshot,
     session_id: u64,
     dtls_active: bool,
+    #[serde(default)]
+    generation: u32,
     /// Data channels were there, with these open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<(ChannelId, ChannelConfig)>>,
     /// Data channels that wait for the connection.
     #[serde(default)]
     wanted_channels: Vec<ChannelConfig>,
+}
+
+impl PeerSnapshot {
+    /// How many sections the connection has: what the size of its description grows with.
+    pub fn sections(&self) -> usize {
+        self.negotiation.sections()
+    }
+
+    /// Gives every stream of ours another SSRC: for a successor that does not know which packets the client has
+    /// got, so that the client expects nothing of them.
+    pub fn renew_streams(&mut self, rng: &mut fastrand::Rng) {
+        self.negotiation.renew_streams(rng);
+    }
 }
 
 impl Peer {
@@ -32,6 +47,7 @@ impl Peer {
             negotiation: self.negotiator.export(),
             session_id: self.session_id,
             dtls_active: self.dtls_active,
+            generation: self.generation,
             channels: self.data.as_ref().map(DataChannels::export),
             wanted_channels: self.wanted_channels.clone(),
         }
@@ -72,7 +88,7 @@ impl Peer {
     ///
     /// The snapshot's description is none.
     pub fn import(config: PeerConfig, snapshot: PeerSnapshot, now: Instant) -> Result<Peer, SdpError> {
-        let mut peer = Peer::new(config, now);
+        let mut peer = Peer::of_generation(config, snapshot.generation.wrapping_add(1), now);
         peer.session_id = snapshot.session_id;
         peer.dtls_active = snapshot.dtls_active;
         peer.wanted_channels = snapshot.wanted_channels;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use dimpl::{Dtls, DtlsCertificate, Output};
@@ -61,6 +61,13 @@ pub struct DtlsIdentity {
     fingerprint: Fingerprint,
 }
 
+/// A lost flight is sent again after this, then after twice as long, and so on. RFC 6347 §4.2.4.1 recommends a second,
+/// which a joining client would wait; browsers begin with 50 ms.
+const FIRST_RETRANSMISSION: Duration = Duration::from_millis(100);
+
+/// So often: until the handshake's own limit of 40 s.
+const RETRANSMISSIONS: usize = 9;
+
 impl DtlsIdentity {
     /// A fresh self-signed ECDSA certificate.
     pub fn generate() -> Result<Arc<DtlsIdentity>, IdentityError> {
@@ -69,6 +76,8 @@ impl DtlsIdentity {
         let config = dimpl::Config::builder()
             // ICE has proven the address before a DTLS packet is looked at, so a cookie round trip buys nothing.
             .use_server_cookie(false)
+            .flight_start_rto(FIRST_RETRANSMISSION)
+            .flight_retries(RETRANSMISSIONS)
             .build()
             .map_err(|error| IdentityError::Config(error.to_string()))?;
         let fingerprint = Fingerprint::of(&certificate.certificate);

@@ -5,23 +5,26 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use cluster::DrainRecord;
 use cluster::NodeId;
 use cluster::control::{NodeCommand, drain_key};
 use cluster::gateway::TrustedHeaders;
 use cluster::link::InternalClient;
-use cluster::media::{Mover, routes};
+use cluster::media::{Mirroring, Mirrors, Mover, routes};
 use cluster::runtime::Node;
 use livekit_protocol::DisconnectReason;
-use net::Shards;
-use sfu::{Room, RoomEvent, RoomName};
+use net::{InstallError, Shards};
+use serde::Deserialize;
+use sfu::{Identity, Room, RoomDescription, RoomEvent, RoomName};
 use store::{Entry, Store, Txn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::server::{Secrets, signal_config, wait_for_stop};
@@ -50,16 +53,19 @@ pub(super) struct Media {
 pub(super) fn start(parts: Parts<'_>) -> anyhow::Result<(Media, Router)> {
     let Parts { config, secrets, shards, id, node, store, client } = parts;
     let server = signal::Server::new(signal_config(config, secrets), shards.clone(), web::pages());
-    let gate = Gate { node: node.clone(), shards: shards.clone() };
+    let mirrors = Arc::new(Mirrors::default());
+    let mirroring = Mirroring::new(node.clone(), client.clone(), mirrors.clone());
+    let successor = Successor { node: node.clone(), shards: shards.clone(), mirroring: mirroring.clone() };
     let told = node.clone();
     let prepared = Arc::new(move |room: &RoomName| told.room_prepared(room.as_str()));
     let router = signal::router(Arc::new(server))
-        .layer(from_fn_with_state(gate, admit))
-        .merge(routes(shards.clone(), prepared));
-    tokio::spawn(report(shards.clone(), node.clone()));
+        .route("/internal/knows", get(knows).with_state(shards.clone()))
+        .layer(from_fn_with_state(successor.clone(), admit))
+        .merge(routes(shards.clone(), mirrors, prepared));
+    tokio::spawn(report(shards.clone(), node.clone(), mirroring));
     let mover = Arc::new(Mover::new(shards.clone(), client.clone()));
     let (drained, was_drained) = watch::channel(false);
-    let orders = Orders { shards: shards.clone(), node: node.clone(), mover, drained };
+    let orders = Orders { shards: shards.clone(), node: node.clone(), successor, mover, drained };
     tokio::spawn(orders.carry_out());
     let webhooks = webhooks::start(config, secrets, shards, store.clone(), &id.0)?;
     let media = Media {
@@ -135,7 +141,7 @@ fn is_of_a_stop(entry: &Entry) -> bool {
 }
 
 /// What happens in rooms, told to the control plane.
-async fn report(shards: Shards, node: Node) {
+async fn report(shards: Shards, node: Node, mirroring: Arc<Mirroring>) {
     let mut events = shards.subscribe_events();
     loop {
         match events.recv().await {
@@ -144,8 +150,10 @@ async fn report(shards: Shards, node: Node) {
                     node.room_changed(room.as_str(), description);
                 }
             }
+            Ok((room, RoomEvent::Mirrored(mirror))) => mirroring.changed(room, mirror),
             Ok((room, RoomEvent::RoomFinished(_))) => {
                 node.room_ended(room.as_str());
+                mirroring.ended(&room).await;
             }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
@@ -159,6 +167,7 @@ async fn report(shards: Shards, node: Node) {
 struct Orders {
     shards: Shards,
     node: Node,
+    successor: Successor,
     mover: Arc<Mover>,
     drained: watch::Sender<bool>,
 }
@@ -183,7 +192,7 @@ impl Orders {
             NodeCommand::TakeOver { room, epoch, description } => {
                 tracing::info!(room, %epoch, "taking over a room whose node has died");
                 if let Some(description) = description {
-                    restore(&self.shards, &room.as_str().into(), description).await;
+                    self.successor.clone().restore(room, description);
                 }
             }
             NodeCommand::Activate { room, epoch } => tracing::info!(room, %epoch, "a room has moved here"),
@@ -232,25 +241,84 @@ impl Orders {
     }
 }
 
-async fn restore(shards: &Shards, room: &RoomName, description: serde_json::Value) {
-    match serde_json::from_value(description) {
-        Ok(description) => match shards.restore(room, description).await {
-            Ok(()) | Err(net::InstallError::Exists) => {}
+/// Goes on with rooms whose nodes have died.
+#[derive(Clone)]
+struct Successor {
+    node: Node,
+    shards: Shards,
+    mirroring: Arc<Mirroring>,
+}
+
+impl Successor {
+    /// Begins a room from its mirror, or else from its description. A task of its own, because the room stays
+    /// closed until it is done.
+    fn restore(self, room: String, description: serde_json::Value) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let _opens = Opens { node: &self.node, room: &room };
+            let name = RoomName::from(room.as_str());
+            match serde_json::from_value(description) {
+                Ok(description) => self.begin(&name, description).await,
+                Err(error) => {
+                    tracing::warn!(room, %error, "the room's description cannot be read; it begins anew")
+                }
+            }
+        })
+    }
+
+    async fn begin(&self, room: &RoomName, description: RoomDescription) {
+        let participants = description.participants.len();
+        // Of an empty room nothing is mirrored that its description does not say.
+        let mirror = match participants {
+            0 => None,
+            _ => self.mirroring.find(room, &description).await,
+        };
+        let mirrored = mirror.is_some();
+        let begun = match mirror {
+            None => self.shards.restore(room, description).await,
+            Some(mirror) => match self.shards.revive(room, mirror).await {
+                Err(InstallError::Snapshot(error)) => {
+                    tracing::warn!(%room, error, "the room's mirror cannot be read");
+                    self.shards.restore(room, description).await
+                }
+                revived => revived,
+            },
+        };
+        match begun {
+            Ok(()) => tracing::info!(%room, participants, mirrored, "the room goes on here"),
+            Err(InstallError::Exists) => {}
             Err(error) => tracing::warn!(%room, %error, "the room begins anew"),
-        },
-        Err(error) => tracing::warn!(%room, %error, "the room's description cannot be read; it begins anew"),
+        }
     }
 }
 
-#[derive(Clone)]
-struct Gate {
-    node: Node,
-    shards: Shards,
+/// Opens a room to clients, whatever becomes of the attempt to begin it.
+struct Opens<'a> {
+    node: &'a Node,
+    room: &'a str,
+}
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        self.node.restored(self.room);
+    }
+}
+
+#[derive(Deserialize)]
+struct Who {
+    room: String,
+    identity: String,
+}
+
+/// Whether a participant can resume: masters ask before they tell the clients of a dead node what to do.
+async fn knows(State(shards): State<Shards>, Query(who): Query<Who>) -> StatusCode {
+    let identity = Identity::from(who.identity);
+    let known = shards.with_room(&who.room.into(), move |room, _| room.knows(&identity)).await;
+    if known == Some(true) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }
 
 /// Every request comes from a master, which says for which room and from whom. A room that is not this node's
 /// is refused before anything happens: the master then finds out anew where it is.
-async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+async fn admit(State(here): State<Successor>, mut request: Request, next: Next) -> Response {
     let trusted = match TrustedHeaders::read(request.headers()) {
         Ok(trusted) => trusted,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
@@ -259,9 +327,11 @@ async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
         None => {
             request.extensions_mut().insert(signal::Unrouted);
         }
-        Some(claim) => match gate.node.admit(&claim.name, &claim.epoch).await {
+        Some(claim) => match here.node.admit(&claim.name, &claim.epoch).await {
             Ok((_, Some(description))) => {
-                restore(&gate.shards, &claim.name.as_str().into(), description).await;
+                if let Err(error) = here.clone().restore(claim.name.clone(), description).await {
+                    tracing::error!(%error, "a room could not be begun");
+                }
             }
             Ok((_, None)) => {}
             Err(error) => return (StatusCode::MISDIRECTED_REQUEST, error.to_string()).into_response(),

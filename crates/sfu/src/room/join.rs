@@ -55,10 +55,14 @@ impl Room {
             return Ok(());
         }
         self.check_capacity(&params)?;
+        // Who does not resume after a node's death comes back as if the room had not been mirrored.
+        let mut unresumed = None;
         if let Some(&old) = self.by_identity.get(&params.identity) {
+            let awaited = self.participants.get(&old).filter(|old| old.is_awaited());
+            unresumed = awaited.map(|old| old.published.len());
             self.remove(now, old, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), true);
         }
-        self.admit(now, params);
+        self.admit(now, params, unresumed);
         Ok(())
     }
 
@@ -79,15 +83,19 @@ impl Room {
         Ok(())
     }
 
-    fn admit(&mut self, now: Instant, params: JoinParams) {
+    /// `unresumed`: with how many tracks it is complete again, if the client could not resume.
+    fn admit(&mut self, now: Instant, params: JoinParams, unresumed: Option<usize>) {
         let key = ParticipantKey(self.next_key());
         let session = params.session;
         // SDKs take who comes back by a full reconnect for somebody new, and so do we: the former stay ends.
         let before = self.expected.take(&params.identity);
+        let tracks = before.as_ref().map(|before| before.tracks.len()).or(unresumed);
         let connect_after =
-            (before.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
+            (tracks.is_some() && is_javascript(&params.client)).then(|| now + RECONNECT_PAUSE);
+        if let Some(tracks) = tracks {
+            self.reunion.came_back(key, tracks, connect_after);
+        }
         if let Some(before) = before {
-            self.reunion.came_back(key, before.tracks.len(), connect_after);
             self.end_former_stay(before);
         }
         let publisher = self.open_transport(now, key, Target::Publisher, PeerRole::Answerer);

@@ -192,6 +192,7 @@ impl Room {
             }
             PeerEvent::ChannelOpened(channel, config) => {
                 self.channel_opened(now, key, target, channel, &config);
+                self.mirror_changed(now);
             }
             PeerEvent::ChannelMessage(channel, message) => {
                 self.channel_message(now, key, target, channel, &message);

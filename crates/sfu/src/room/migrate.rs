@@ -133,6 +133,11 @@ impl Room {
         for participant in self.participants.values_mut() {
             participant.transports().for_each(|(_, transport)| transport.peer.hand_over());
         }
+        self.snapshot(now)
+    }
+
+    /// Everything that another node needs.
+    pub(super) fn snapshot(&self, now: Instant) -> RoomSnapshot {
         let empty = match self.life {
             Life::Empty { since, departed } => Some((now.duration_since(since).as_millis() as u64, departed)),
             Life::Open | Life::Finished => None,
@@ -147,6 +152,7 @@ impl Room {
             participants: self.participants.values().map(export_participant).collect(),
             tracks: self.tracks.values().map(|track| self.export_track(now, track)).collect(),
             recent: self.recent.export(now),
+            version: self.describe.version(),
         }
     }
 
@@ -336,6 +342,7 @@ impl Room {
         room.sif_trailer = snapshot.sif_trailer;
         room.next_key = snapshot.next_key;
         room.recent = Recent::import(snapshot.recent, now);
+        room.describe.continue_from(snapshot.version);
         for participant in snapshot.participants {
             room.import_participant(now, participant)?;
         }

@@ -122,6 +122,7 @@ impl Room {
         self.send(key, Message::Answer(answer));
         self.wake_transport(now, key, Target::Publisher);
         self.sections_negotiated(now, key);
+        self.mirror_changed(now);
     }
 
     /// Ends the publications whose section no longer sends.

@@ -11,6 +11,7 @@ use proto::leave_request::Action;
 use proto::participant_info::State;
 use rtc::transport::DtlsIdentity;
 
+use super::mirror::{MAX_MIRRORED_SECTIONS, MIRROR_INTERVAL_EACH};
 use super::{Life, Room};
 use crate::api::*;
 use crate::participant::ParticipantKey;
@@ -72,13 +73,27 @@ impl Reunion {
 
 /// When the outside is to be told what outlives the node.
 pub(super) struct Describe {
+    /// The description is another than the one told last, …
     dirty: bool,
+    /// … or just the mirror.
+    mirror_dirty: bool,
     next: Instant,
+    version: u64,
 }
 
 impl Describe {
     pub(super) fn new(now: Instant) -> Describe {
-        Describe { dirty: true, next: now }
+        Describe { dirty: true, mirror_dirty: true, next: now, version: 0 }
+    }
+
+    /// That of the description told last.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The room has been described so often by its former nodes.
+    pub(super) fn continue_from(&mut self, version: u64) {
+        self.version = version;
     }
 }
 
@@ -96,6 +111,7 @@ impl Room {
         let mut room = Room::silent(config, identity, name, description.options, now, wall, seed);
         room.sid = description.sid;
         room.created_ms = description.created_ms;
+        room.describe.continue_from(description.version);
         room.life = Life::Empty { since: now, departed: !description.participants.is_empty() };
         let expected = description.participants.into_iter();
         room.expected = Expected {
@@ -152,6 +168,7 @@ impl Room {
                 .collect(),
             num_participants: info.num_participants,
             num_publishers: info.num_publishers,
+            version: self.describe.version,
         }
     }
 
@@ -163,15 +180,35 @@ impl Room {
         }
     }
 
+    /// Something changed that a successor should know, though it is in no description.
+    pub(super) fn mirror_changed(&mut self, now: Instant) {
+        if self.config.describe_rooms && !self.describe.mirror_dirty {
+            self.describe.mirror_dirty = true;
+            self.timers.schedule(self.describe.next.max(now));
+        }
+    }
+
     pub(super) fn tell_description(&mut self, now: Instant) {
-        if !self.config.describe_rooms || !self.describe.dirty || now < self.describe.next {
+        let Describe { dirty, mirror_dirty, next, .. } = self.describe;
+        if !self.config.describe_rooms || !(dirty || mirror_dirty) || now < next {
             return;
         }
+        let sections = self.sections();
         self.describe.dirty = false;
-        self.describe.next =
-            now + DESCRIBE_INTERVAL + DESCRIBE_INTERVAL_EACH * self.participants.len() as u32;
-        let description = Box::new(self.describe());
-        self.event(RoomEvent::Described(description));
+        self.describe.mirror_dirty = false;
+        self.describe.next = now
+            + DESCRIBE_INTERVAL
+            + DESCRIBE_INTERVAL_EACH * self.participants.len() as u32
+            + MIRROR_INTERVAL_EACH * sections.min(MAX_MIRRORED_SECTIONS) as u32;
+        if dirty {
+            self.describe.version += 1;
+            let description = Box::new(self.describe());
+            self.event(RoomEvent::Described(description));
+        }
+        if sections <= MAX_MIRRORED_SECTIONS && self.moving.is_none() {
+            let mirror = Arc::new(self.snapshot(now));
+            self.event(RoomEvent::Mirrored(mirror));
+        }
     }
 
     /// Lets those connect who wait for others, once these are all back and announced to them.

@@ -203,7 +203,9 @@ impl Room {
         if !self.participants.contains_key(&key) {
             return;
         }
-        if !state.publish_tracks.iter().take(MAX_ENTRIES).all(known) {
+        if !state.publish_tracks.iter().take(MAX_ENTRIES).all(known)
+            || self.knows_too_few_sections(key, state)
+        {
             return self.full_reconnect(now, key, DisconnectReason::StateMismatch);
         }
         if !state.track_sids_disabled.is_empty() {

@@ -211,6 +211,7 @@ impl Room {
                 self.apply_settings(now, key, track);
             }
         }
+        self.mirror_changed(now);
     }
 
     /// A subscription begins: it needs a media section.
@@ -472,6 +473,7 @@ impl Room {
         };
         self.timers.schedule(now + OFFER_TIMEOUT);
         self.send(key, Message::Offer(description));
+        self.mirror_changed(now);
     }
 
     pub(super) fn client_answer(
@@ -493,6 +495,7 @@ impl Room {
         *offer = OfferState::Idle;
         self.wake_transport(now, key, Target::Subscriber);
         self.start_bound(now, key);
+        self.mirror_changed(now);
         if again {
             self.offer_soon(now, key);
         }

@@ -172,3 +172,23 @@ async fn plain_http_can_be_sent_to_https() {
     assert_eq!(world.http("GET / HTTP/1.0\r\n\r\n").await.0, 400);
     assert_eq!(world.http("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.0, 200);
 }
+
+/// They were carried to a media node, whose internal port takes a master's word.
+#[tokio::test]
+async fn what_nodes_ask_of_each_other_is_nobody_elses() {
+    let world = World::start().await;
+    let spellings = [
+        "/internal/rooms/abandon?room=r",
+        "//internal/status",
+        "/internal",
+        "/Internal/rooms/import",
+        "/%69nternal/mirrors?room=r",
+        "/%2Finternal/knows",
+    ];
+    for path in spellings {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let (status, _, _) = world.http(&request).await;
+        assert_eq!(status, 404, "{path}");
+    }
+    assert_eq!((world.a.requests(), world.b.requests()), (0, 0));
+}

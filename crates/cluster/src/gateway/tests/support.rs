@@ -51,6 +51,8 @@ struct NodeState {
     /// Requests that are still to be refused with 421.
     refusals: AtomicUsize,
     requests: AtomicUsize,
+    /// Who can resume here, as a query asks.
+    known: Mutex<Option<String>>,
     sockets: mpsc::Sender<TokioIo<Upgraded>>,
 }
 
@@ -62,8 +64,13 @@ impl FakeNode {
         let address = listener.local_addr().unwrap();
         let (sender, sockets) = mpsc::channel(64);
         let (refusals, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let state = Arc::new(NodeState { id: id.clone(), refusals, requests, sockets: sender });
-        let router = Router::new().route("/rtc", any(upgrade)).route("/rtc/v1", any(echo)).fallback(tell);
+        let known = Mutex::default();
+        let state = Arc::new(NodeState { id: id.clone(), refusals, requests, known, sockets: sender });
+        let router = Router::new()
+            .route("/rtc", any(upgrade))
+            .route("/rtc/v1", any(echo))
+            .route("/internal/knows", any(knows))
+            .fallback(tell);
         let router = router.with_state(state.clone());
         let server = tokio::spawn(async move {
             let (links, _events) = Links::new(tls.clone(), None).unwrap();
@@ -74,6 +81,10 @@ impl FakeNode {
 
     pub(super) fn refuse(&self, times: usize) {
         self.state.refusals.store(times, Ordering::SeqCst);
+    }
+
+    pub(super) fn know(&self, query: &str) {
+        *self.state.known.lock().unwrap() = Some(query.to_owned());
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -120,6 +131,13 @@ async fn upgrade(State(state): State<Arc<NodeState>>, mut request: Request) -> R
 }
 
 /// A WebSocket that says everything twice over.
+/// Answers for a room that was sent here.
+async fn knows(State(state): State<Arc<NodeState>>, request: Request) -> StatusCode {
+    let routed = TrustedHeaders::read(request.headers()).unwrap().room.is_some();
+    let known = request.uri().query() == state.known.lock().unwrap().as_deref();
+    if routed && known { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
+}
+
 async fn echo(upgrade: WebSocketUpgrade) -> Response<Body> {
     upgrade.on_upgrade(async |mut socket| {
         while let Some(Ok(message)) = socket.recv().await {

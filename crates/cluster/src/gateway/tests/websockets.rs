@@ -104,6 +104,22 @@ async fn a_node_that_is_silent_and_declared_dead_loses_its_clients_at_once() {
     drop(node);
 }
 
+#[tokio::test]
+async fn who_is_known_where_the_room_goes_on_resumes_there() {
+    for (known, resumes) in [("room=r&identity=ana", true), ("room=r&identity=bert", false)] {
+        let mut world = World::start().await;
+        let (mut client, _) = world.join("/rtc", "r").await;
+        let _node = world.a.socket().await;
+        world.b.know(known);
+        world.director.routes.lock().unwrap().insert("r".into(), world.b.node.clone());
+        world.director.declare_dead(&world.a.node.node_id);
+        match resumes {
+            true => expect_drop(&mut client).await,
+            false => expect_leave(&mut client).await,
+        }
+    }
+}
+
 /// A node had been restarted, and the end of its former process was confirmed a second later.
 #[tokio::test]
 async fn the_death_of_a_former_process_leaves_the_clients_of_the_present_one_alone() {
