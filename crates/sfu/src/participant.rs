@@ -129,6 +129,8 @@ pub(crate) struct Arrival {
     pub(crate) held: Vec<proto::signal_response::Message>,
     /// It has resumed; what it lacks of the data is still to be found out.
     pub(crate) resumed: bool,
+    /// It may know more of its connection than we do: nothing is offered before it has said what it knows.
+    pub(crate) offer_waits: bool,
 }
 
 /// A data packet that waits for the receiver's channel, in encoded form.

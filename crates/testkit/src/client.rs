@@ -63,6 +63,8 @@ pub struct Client {
     offer_id: u32,
     /// What the last Leave asked for.
     leave: Option<i32>,
+    /// Our last answer over the second connection.
+    answer: Option<proto::SessionDescription>,
     /// By server SSRC.
     pub received: HashMap<u32, Received>,
     /// What the server must never do.
@@ -125,6 +127,7 @@ impl Client {
             offer_again: false,
             offer_id: 0,
             leave: None,
+            answer: None,
             received: HashMap::new(),
             violations: Vec::new(),
             messages: Vec::new(),
@@ -287,7 +290,8 @@ impl Client {
             Some(proto::TrackPublishedResponse { cid: published.cid.clone(), track: Some(track) })
         });
         let publish_tracks = tracks.collect();
-        self.ask(Ask::SyncState(proto::SyncState { publish_tracks, ..Default::default() }));
+        let answer = self.answer.clone();
+        self.ask(Ask::SyncState(proto::SyncState { publish_tracks, answer, ..Default::default() }));
         self.publisher.peer.restart_ice();
         self.negotiate(now);
     }
@@ -330,6 +334,7 @@ impl Client {
                     id: offer.id,
                     ..Default::default()
                 };
+                self.answer = Some(answer.clone());
                 self.ask(Ask::Answer(answer));
             }
             Told::TrackPublished(published) => {

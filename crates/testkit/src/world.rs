@@ -63,6 +63,8 @@ pub struct World {
     pub finished: bool,
     /// The room's last mirror, in a cluster.
     mirror: Option<Arc<RoomSnapshot>>,
+    /// No later mirror gets out of the server.
+    pub mirror_is_last: bool,
     pub rng: Rng,
     network: Network,
     signals: VecDeque<(Instant, Signal)>,
@@ -126,6 +128,7 @@ impl World {
             violations: Vec::new(),
             finished: false,
             mirror: None,
+            mirror_is_last: false,
             network: Network::new(rng.u64(..)),
             rng,
             signals: VecDeque::new(),
@@ -393,6 +396,7 @@ impl World {
                     next.room.tail(now, tail);
                 }
             }
+            RoomOutput::Event(RoomEvent::Mirrored(_)) if self.mirror_is_last => {}
             RoomOutput::Event(RoomEvent::Mirrored(mirror)) => self.mirror = Some(mirror),
             RoomOutput::Event(RoomEvent::Described(_)) => {}
             RoomOutput::Event(event) => self.events.push(event),

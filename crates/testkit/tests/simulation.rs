@@ -152,6 +152,30 @@ fn a_mirrored_room_survives_its_node() {
     }
 }
 
+/// Somebody comes, and the node dies before it can tell. Who was shown more than the mirror has begins anew, and nobody
+/// else.
+#[test]
+fn who_knows_more_than_the_mirror_joins_anew() {
+    let mut world = World::mirrored(13);
+    let (single, dual) = (world.join(true, Conditions::IDEAL), world.join(false, Conditions::IDEAL));
+    let now = world.now;
+    for member in [single, dual] {
+        world.members[member].client.publish(now, MediaKind::Audio, 1);
+    }
+    world.run(Duration::from_secs(4));
+    world.mirror_is_last = true;
+    let late = world.join(true, Conditions::IDEAL);
+    let now = world.now;
+    world.members[late].client.publish(now, MediaKind::Video, 1);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.silent_pairs(MediaKind::Video, Duration::from_millis(500)), []);
+    world.fail_node(1, Duration::from_millis(300));
+    world.run(Duration::from_secs(2));
+    let closed: Vec<_> = world.members.iter().map(|member| member.closed).collect();
+    assert_eq!(closed, [false, true, true]);
+    assert_clean(&world, "late");
+}
+
 /// One random story. The seed is all there is to it.
 fn story(seed: u64) {
     let mut rng = Rng::with_seed(seed);

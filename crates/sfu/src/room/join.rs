@@ -303,7 +303,9 @@ impl Room {
         self.send(key, Message::RoomUpdate(proto::RoomUpdate { room: Some(self.info()) }));
         self.resend_subscription_permissions(key);
         self.send_refresh_token(key);
-        self.restart_subscriber_ice(now, key);
+        if !self.offer_waits(key) {
+            self.restart_subscriber_ice(now, key);
+        }
     }
 
     fn refuse_resume(&mut self, session: SessionId) {

@@ -435,7 +435,12 @@ impl Room {
             resume_faults: Default::default(),
             next_token_refresh: now + TOKEN_REFRESH,
             streams: Vec::new(),
-            arrival: Some(Arrival { until: now + ARRIVAL_TIMEOUT, held: Vec::new(), resumed: false }),
+            arrival: Some(Arrival {
+                until: now + ARRIVAL_TIMEOUT,
+                held: Vec::new(),
+                resumed: false,
+                offer_waits: false,
+            }),
             told_quality: Vec::new(),
         };
         self.by_identity.insert(participant.identity.clone(), key);

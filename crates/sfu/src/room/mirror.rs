@@ -56,7 +56,13 @@ impl Room {
                 ..subscription.forwarder
             };
         }
-        Room::import(config, identity, name, mirror, now, wall, rng.u64(..))
+        let mut room = Room::import(config, identity, name, mirror, now, wall, rng.u64(..))?;
+        for participant in room.participants.values_mut() {
+            if let Some(arrival) = &mut participant.arrival {
+                arrival.offer_waits = true;
+            }
+        }
+        Ok(room)
     }
 
     /// All sections of all connections.
@@ -67,6 +73,12 @@ impl Room {
     /// Whether a participant may resume here rather than join anew.
     pub fn knows(&self, identity: &Identity) -> bool {
         self.moving.is_none() && self.by_identity.contains_key(identity)
+    }
+
+    /// Whether a participant is first to say what it knows of its connection.
+    pub(super) fn offer_waits(&self, key: ParticipantKey) -> bool {
+        let arrival = self.participants.get(&key).and_then(|participant| participant.arrival.as_ref());
+        arrival.is_some_and(|arrival| arrival.offer_waits)
     }
 
     /// Whether a resuming client was told of more sections than this room knows of: its former node died before

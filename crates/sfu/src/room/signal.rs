@@ -208,6 +208,9 @@ impl Room {
         {
             return self.full_reconnect(now, key, DisconnectReason::StateMismatch);
         }
+        if self.offer_waits(key) {
+            self.restart_subscriber_ice(now, key);
+        }
         if !state.track_sids_disabled.is_empty() {
             let settings = proto::UpdateTrackSettings {
                 track_sids: state.track_sids_disabled.clone(),
