@@ -63,8 +63,11 @@ class Viewer(Member):
 
     def longest_gap(self, identity: str, since: float, to: float) -> float:
         """The longest time without a picture in a span, its ends included."""
+        return self.longest_gap_and_when(identity, since, to)[0]
+
+    def longest_gap_and_when(self, identity: str, since: float, to: float) -> tuple[float, float]:
         times = [since, *(at for at in self.arrivals[identity] if since <= at <= to), to]
-        return max(after - before for before, after in zip(times, times[1:]))
+        return max((after - before, before) for before, after in zip(times, times[1:]))
 
     async def leave(self) -> None:
         await super().leave()
@@ -112,7 +115,10 @@ class Call:
         await until("all have resumed", busy, lambda still: not still, deadline_s)
 
     def longest_gap(self, since: float, to: float) -> float:
-        return max(one.longest_gap(other, since, to) for one, other in self.pairs())
+        gaps = [(one.longest_gap_and_when(other, since, to), one.identity, other) for one, other in self.pairs()]
+        (gap, when), one, other = max(gaps)
+        print(f"longest gap {gap:.2f} s, {when - since:.1f} s after the fault: {one} did not see {other}")
+        return gap
 
     def back_after(self, since: float) -> float:
         """Seconds from a fault until the last pair had pictures again."""
