@@ -188,6 +188,8 @@ pub(crate) struct Participant {
     pub(crate) streams: Vec<Option<StreamOwner>>,
     /// It moved here from another node and has not spoken yet.
     pub(crate) arrival: Option<Arrival>,
+    /// It came from another node, and its media has time to follow until then.
+    pub(crate) settles_until: Option<Instant>,
     /// The last connection qualities that were told.
     pub(crate) told_quality: Vec<proto::ConnectionQualityInfo>,
 }

@@ -169,6 +169,14 @@ impl World {
         self.drain_rooms();
     }
 
+    /// A member loses its signalling connection.
+    pub fn cut_signalling(&mut self, index: usize) {
+        let (now, session) = (self.now, self.members[index].session);
+        self.room().handle_session_closed(now, session);
+        self.enqueue(Duration::ZERO, Signal::ToClient(session, SessionOutput::Abort));
+        self.drain_rooms();
+    }
+
     /// The room's server dies; after `outage` the room goes on elsewhere from its mirror, and the clients lose their
     /// signalling connections, as masters see to it.
     pub fn fail_node(&mut self, seed: u64, outage: Duration) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rtc::MediaKind;
+use sfu::RoomEvent;
 use testkit::network::Conditions;
 use testkit::world::World;
 
@@ -150,6 +151,46 @@ fn a_mirrored_room_survives_its_node() {
         world.run(Duration::from_secs(1));
         assert_eq!(world.transports_left(), 0);
     }
+}
+
+/// A master dies with the node: who has just resumed resumes once more, before its media could come up.
+#[test]
+fn who_loses_its_master_while_it_resumes_stays() {
+    let mut world = World::mirrored(14);
+    for single in [true, false] {
+        let index = world.join(single, Conditions::IDEAL);
+        let now = world.now;
+        world.members[index].client.publish(now, MediaKind::Video, 1);
+    }
+    world.run(Duration::from_secs(4));
+    let events = world.events.len();
+    world.fail_node(1, Duration::from_millis(300));
+    world.run(Duration::from_millis(5));
+    for index in 0..2 {
+        world.cut_signalling(index);
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.silent_pairs(MediaKind::Video, Duration::from_millis(300)), []);
+    assert_eq!(world.events.len(), events, "nobody left or joined: {:?}", &world.events[events..]);
+    assert_clean(&world, "resumed twice");
+}
+
+/// Who does not come with its media is given up.
+#[test]
+fn who_does_not_follow_its_room_has_left() {
+    let mut world = World::mirrored(15);
+    for _ in 0..2 {
+        world.join(true, Conditions::IDEAL);
+    }
+    world.run(Duration::from_secs(4));
+    world.fail_node(1, Duration::from_millis(300));
+    world.run(Duration::from_millis(5));
+    let (now, session) = (world.now, world.members[0].session);
+    world.members[0].closed = true;
+    world.room().handle_session_closed(now, session);
+    world.run(Duration::from_secs(25));
+    assert_eq!(world.room().participants().len(), 1);
+    assert!(matches!(world.events.last(), Some(RoomEvent::ParticipantLeft(_))));
 }
 
 /// Somebody comes, and the node dies before it can tell. Who was shown more than the mirror has begins anew, and nobody

@@ -154,6 +154,7 @@ impl Room {
             next_token_refresh: now + TOKEN_REFRESH,
             streams: Vec::new(),
             arrival: None,
+            settles_until: None,
             told_quality: Vec::new(),
         };
         if let Some(at) = connect_after {
@@ -325,8 +326,9 @@ impl Room {
             return;
         }
         participant.signal = Signal::Lost { since: now };
+        let settles = participant.settles_until.is_some_and(|until| now < until);
         let media_lives = participant.transports().any(|(_, transport)| transport.connected);
-        if !media_lives {
+        if !media_lives && !settles {
             self.remove(now, key, DisconnectReason::SignalClose, None, true);
         }
     }

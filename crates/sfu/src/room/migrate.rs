@@ -441,6 +441,7 @@ impl Room {
                 resumed: false,
                 offer_waits: false,
             }),
+            settles_until: Some(now + ARRIVAL_TIMEOUT),
             told_quality: Vec::new(),
         };
         self.by_identity.insert(participant.identity.clone(), key);

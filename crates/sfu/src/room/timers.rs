@@ -140,6 +140,12 @@ impl Room {
             }
             return;
         }
+        if participant.settles_until.take_if(|until| now >= *until).is_some()
+            && participant.session().is_none()
+            && !participant.transports().any(|(_, transport)| transport.connected)
+        {
+            return self.remove(now, key, DisconnectReason::ConnectionTimeout, None, true);
+        }
         if participant.state != State::Active && now >= participant.joined_at + JOIN_TIMEOUT {
             let action = livekit_protocol::leave_request::Action::Disconnect;
             return self.remove(now, key, DisconnectReason::JoinFailure, Some(action), true);
