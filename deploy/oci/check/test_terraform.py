@@ -190,6 +190,8 @@ def test_a_change_of_mode_only_changes_the_masters_tags(stack):
         assert change["after"]["freeform_tags"]["sala-media-mode"] == "fixed"
     pool = changes.pop("oci_core_instance_pool.media")
     assert pool["actions"] == ["update"] and pool["after"]["size"] == 2
+    # Nodes that were leaving have no function to ask any more.
+    assert changes.pop("oci_identity_policy.leftovers[0]")["actions"] == ["create"]
     # What is left are the parts that only an elastic deployment has.
     assert all(change["actions"] == ["delete"] for change in changes.values()), changes
     stack.apply(fixedNumberOfMediaNodes=2)
