@@ -201,12 +201,13 @@ class Stack:
         assert outcome["code"] == 0, outcome
 
     def without(self, *ids: str) -> None:
-        """Takes policy statements away."""
+        """Takes policy statements of the present mode away."""
         self.cloud.admin("PUT", "iam", iam(self.document, leave_out=ids))
 
     def grant(self, fixed: int = 0) -> None:
         """The policies of an apply with so many fixed media nodes; the function is nobody's to call any more then."""
-        self.cloud.admin("PUT", "iam", iam(self.deployment.iam(fixed)))
+        self.document = self.deployment.iam(fixed)
+        self.without()
 
     def get(self, url: str, *, cafile: Path | str | None = None, timeout: float = 10) -> Page:
         """A page by way of the balancer, whatever its name resolves to. Without `cafile` any certificate will do."""
@@ -237,9 +238,17 @@ class Stack:
         """What the balancer shows, as PEM."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection((self.balancer_ip, 443), timeout=10) as raw:
-            with context.wrap_socket(raw, server_hostname=host) as stream:
-                return ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True))
+
+        def shown() -> str | None:
+            # A master that has just stopped resets what the balancer still sends it, and clients try again.
+            try:
+                with socket.create_connection((self.balancer_ip, 443), timeout=10) as raw:
+                    with context.wrap_socket(raw, server_hostname=host) as stream:
+                        return ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True))
+            except OSError:
+                return None
+
+        return wait_until(shown, of=f"a certificate of {host}")
 
     # Waiting.
 

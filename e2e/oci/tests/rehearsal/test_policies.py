@@ -67,6 +67,12 @@ LEAVING = [
     Step("media-find-function", "sala-drain-watch", "the function did not answer; asking again"),
     Step("media-call-function", "sala-drain-watch", "the function did not answer; asking again"),
 ]
+# What is left of a deployment that was elastic when it becomes a fixed one.
+LEFT_OVER = [
+    Step("masters-see-pool-when-fixed", "sala", "orphans cannot be looked for"),
+    Step("masters-see-instances-when-fixed", "sala", "orphans cannot be looked for"),
+    Step("masters-end-leftovers", "sala", "an orphan could not be ended"),
+]
 ELSEWHERE = {"masters-post-metrics", "function-terminate"}
 
 
@@ -95,12 +101,13 @@ class Watch:
 def test_every_statement_is_tried():
     from sala_oci.terraform import Deployment
 
-    tried = {step.statement for step in [*MASTERS_BOOT, *MEDIA_BOOT, *CYCLE, *NEED, *LEAVING]} | set(FUNCTION) | ELSEWHERE
+    steps = [*MASTERS_BOOT, *MEDIA_BOOT, *CYCLE, *NEED, *LEAVING, *LEFT_OVER]
+    tried = {step.statement for step in steps} | set(FUNCTION) | ELSEWHERE
     deployment = Deployment(
         {"stackName": "guarded"}, "eu-frankfurt-1", "t", "c", "n", "v", "b", "g", ["1", "2", "3", "4"], "f",
     )
-    all_of_them = {statement["id"] for policy in deployment.iam()["policies"] for statement in policy["statements"]}
-    assert tried == all_of_them
+    policies = [policy for fixed in (0, 1) for policy in deployment.iam(fixed)["policies"]]
+    assert tried == {statement["id"] for policy in policies for statement in policy["statements"]}
 
 
 def test_a_master_that_lacks_a_right_says_at_which_step_and_goes_on_when_it_has_it(guarded, measure):
@@ -211,4 +218,24 @@ def test_a_node_that_leaves_needs_its_rights_and_the_function_its_own(guarded):
     assert refused["answer"]["decision"] == "kept", json.dumps(refused)
     assert not is_gone(stack, node)
     stack.without()
+    wait_until(lambda: is_gone(stack, node), 60, "the end, with all statements")
+
+
+def test_masters_of_a_fixed_deployment_need_theirs_to_end_what_is_left(guarded):
+    """A node leaves that cannot end itself; then the number of nodes is fixed, and each right is missing in turn."""
+    stack, watch = guarded, Watch(guarded)
+    resize(stack, 2)
+    wait_until(lambda: len(serving(stack)) == 2, 120, "two media nodes serve")
+    former = marked(stack)
+    stack.without("media-call-function")
+    node = wait_until(lambda: marked(stack) - former, 120, "a node that leaves").pop()
+    stack.document = stack.deployment.iam(1)
+    stack.without(LEFT_OVER[0].statement)
+    watch.begin(stack.masters, LEFT_OVER[0].unit)
+    tag(stack, fixedNumberOfMediaNodes=1)
+    for step, after in zip(LEFT_OVER, [*LEFT_OVER[1:], None]):
+        watch.line(step.unit, step.line, step.statement)
+        assert not is_gone(stack, node)
+        watch.begin(stack.masters, step.unit)
+        stack.without(*([after.statement] if after else []))
     wait_until(lambda: is_gone(stack, node), 60, "the end, with all statements")
