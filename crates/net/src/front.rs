@@ -8,6 +8,7 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use rtc::Path;
 use rtc::negotiate::SdpError;
+use rtc::transport::DtlsIdentity;
 use sfu::{JoinError, JoinParams, Room, RoomDescription, RoomEvent, RoomName, RoomOptions, RoomSnapshot};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -168,7 +169,8 @@ impl Shards {
     pub async fn import(&self, room: &RoomName, snapshot: RoomSnapshot) -> Result<SocketAddr, InstallError> {
         let name = room.clone();
         self.install(room, false, move |birth| {
-            Room::import(birth.config, birth.identity, name, snapshot, birth.now, birth.wall, birth.seed)
+            let identity = unknown_identity(&snapshot, birth.identity);
+            Room::import(birth.config, identity, name, snapshot, birth.now, birth.wall, birth.seed)
         })
         .await
     }
@@ -276,4 +278,16 @@ impl Shards {
         }
         collected
     }
+}
+
+/// A certificate that no client of the room takes for that of its present node: ours, or another when the room was here
+/// a moment ago.
+fn unknown_identity(snapshot: &RoomSnapshot, usual: Arc<DtlsIdentity>) -> Arc<DtlsIdentity> {
+    if !snapshot.knows(&usual.fingerprint()) {
+        return usual;
+    }
+    DtlsIdentity::generate().unwrap_or_else(|error| {
+        tracing::warn!(%error, "clients that have not left this node yet may have to connect anew");
+        usual
+    })
 }

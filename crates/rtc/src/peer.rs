@@ -40,6 +40,12 @@ const MAX_PATHS: usize = 32;
 /// Remote candidates that are tried. A host with many interfaces offers a dozen.
 const MAX_REMOTE_CANDIDATES: usize = 64;
 
+/// Content type of a DTLS handshake record (RFC 6347 §4.1).
+const HANDSHAKE: u8 = 22;
+
+/// Longest first message of a handshake that is kept for later: more than fits into one datagram on any path.
+const MAX_EARLY_HELLO: usize = 2_048;
+
 /// RTCP that we compose stays under this, tag excluded.
 const MAX_RTCP: usize = 1_200;
 
@@ -107,6 +113,19 @@ pub enum PeerEvent {
     BandwidthEstimate(u64),
 }
 
+/// What is heard of the client's handshakes.
+#[derive(Debug)]
+enum Ear {
+    Open,
+    /// Carried here from another process with which the client had a session: it will begin another when it has
+    /// negotiated with us. Once it has our offer that may be a moment before its answer comes: the last first message of
+    /// a handshake is kept.
+    UntilNegotiated(Vec<u8>),
+    /// Carried here from a process with which the client's handshake was under way. What comes may be of that one until
+    /// the client checks a way to us, which it cannot before it has our description.
+    UntilChecked,
+}
+
 /// One peer connection.
 pub struct Peer {
     config: PeerConfig,
@@ -124,6 +143,11 @@ pub struct Peer {
     handed_over: bool,
     /// The client speaks with that process now.
     gone: bool,
+    ear: Ear,
+    /// The random number of the ClientHello that is being answered.
+    hello: Option<[u8; 32]>,
+    /// Certificates, ours and those of processes before us, that the client may take for ours.
+    shown: Vec<Fingerprint>,
     /// Until then nothing is heard of the client.
     deaf_until: Option<Instant>,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
@@ -165,6 +189,9 @@ impl Peer {
             dtls_remote: None,
             handed_over: false,
             gone: false,
+            ear: Ear::Open,
+            hello: None,
+            shown: Vec::new(),
             deaf_until: None,
             srtp: None,
             connected: false,
@@ -246,6 +273,19 @@ impl Peer {
         }
     }
 
+    /// The data channels of the moment, whether usable or not.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &ChannelConfig)> {
+        self.data.iter().flat_map(DataChannels::iter)
+    }
+
+    /// The client says that it has opened this channel: whoever it told may have been another process.
+    pub fn adopt_channel(&mut self, now: Instant, id: ChannelId, config: ChannelConfig) {
+        if let Some(data) = &mut self.data {
+            data.adopt(id, config);
+            self.due = Some(now);
+        }
+    }
+
     /// Sends one message on an open channel.
     pub fn send_data(&mut self, channel: ChannelId, message: &[u8]) -> Result<(), SendError> {
         self.data.as_mut().ok_or(SendError::NotOpen)?.send(channel, message)
@@ -321,7 +361,7 @@ impl Peer {
     /// Lets time pass and sends whatever is due or queued.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut dyn Egress) {
         self.ice.handle_timeout(now);
-        if let Some(dtls) = &mut self.dtls {
+        if let Some(dtls) = self.dtls.as_mut().filter(|_| self.connected || !self.handed_over) {
             dtls.handle_timeout(now);
         }
         if let Some(data) = &mut self.data {
@@ -353,8 +393,12 @@ impl Peer {
         let Ok(message) = StunMessage::parse(datagram) else { return };
         let proto = protocol(path.proto);
         let packet = StunPacket { proto, source: path.remote, destination: path.local, message };
+        let asks = packet.message.is_binding_request();
         if !self.ice.handle_packet(now, packet) {
             return;
+        }
+        if asks && matches!(self.ear, Ear::UntilChecked) {
+            self.ear = Ear::Open;
         }
         self.ice.handle_timeout(now);
         if !self.paths.contains(path) && self.paths.len() < MAX_PATHS {
@@ -373,8 +417,40 @@ impl Peer {
         if self.handed_over && datagram.first() != Some(&23) {
             return;
         }
+        let hello = client_hello(datagram);
+        match &mut self.ear {
+            Ear::Open => {}
+            Ear::UntilNegotiated(early_hello) => {
+                if hello.is_some() && datagram.len() <= MAX_EARLY_HELLO {
+                    *early_hello = datagram.to_vec();
+                }
+                return;
+            }
+            Ear::UntilChecked => return,
+        }
+        if hello.is_some() && hello != self.hello {
+            self.begin_again(now);
+            self.hello = hello;
+        }
+        if self.hello.is_none() && !self.dtls_active && datagram.first() == Some(&HANDSHAKE) {
+            // The rest of a handshake that began with another process.
+            return;
+        }
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_packet(now, datagram);
+        }
+    }
+
+    /// The client begins a handshake. If that is not its first here, it has given the one before up, in which another
+    /// process may have had a part.
+    fn begin_again(&mut self, now: Instant) {
+        let handshaking = self.dtls.as_ref().is_some_and(|dtls| dtls.state() == DtlsState::Handshaking);
+        if let Some(remote) = self.dtls_remote
+            && self.hello.is_some()
+            && handshaking
+            && !self.dtls_active
+        {
+            self.start_dtls(now, remote);
         }
     }
 
@@ -443,7 +519,7 @@ impl Peer {
         self.service_probe(now, out);
         self.due = [
             self.ice.poll_timeout(),
-            self.dtls.as_ref().and_then(DtlsSession::poll_timeout),
+            self.dtls.as_ref().filter(|_| !self.dtls_waits()).and_then(DtlsSession::poll_timeout),
             self.data.as_ref().and_then(DataChannels::poll_timeout),
             self.receiver.poll_timeout(),
             self.twcc.next_timeout(),
@@ -489,7 +565,15 @@ impl Peer {
         }
     }
 
+    /// A flight of a handshake that another process goes on with would only confuse the client.
+    fn dtls_waits(&self) -> bool {
+        !self.connected && self.handed_over
+    }
+
     fn service_dtls(&mut self, now: Instant, out: &mut dyn Egress) {
+        if self.dtls_waits() {
+            return;
+        }
         let (Some(dtls), Some(path)) = (&mut self.dtls, self.path) else { return };
         let before = dtls.state();
         loop {
@@ -505,7 +589,8 @@ impl Peer {
                 self.srtp = Some(material.into_contexts(self.dtls_active));
             }
             let Some(data) = &mut self.data else { break };
-            if dtls.state() != DtlsState::Connected {
+            // An association that is only beginning begins with the process that goes on.
+            if dtls.state() != DtlsState::Connected || (self.handed_over && !data.is_connected()) {
                 break;
             }
             for packet in received {
@@ -526,6 +611,7 @@ impl Peer {
             match after {
                 DtlsState::Connected => {
                     self.connected = true;
+                    self.certificate_seen();
                     if let Some(data) = &mut self.data {
                         data.dtls_connected();
                     }
@@ -666,6 +752,16 @@ fn new_credentials(prefix: &str) -> IceCreds {
     let mut credentials = IceCreds::new();
     credentials.ufrag.insert_str(0, prefix);
     credentials
+}
+
+/// The random number of the ClientHello with which a datagram begins, if it does (RFC 6347 §4.1, §4.2).
+fn client_hello(datagram: &[u8]) -> Option<[u8; 32]> {
+    const RECORD_HEADER: usize = 13;
+    const BODY: usize = RECORD_HEADER + 12;
+    const VERSION: usize = 2;
+    let is_hello = datagram.first() == Some(&HANDSHAKE) && datagram.get(RECORD_HEADER) == Some(&1);
+    let random = datagram.get(BODY + VERSION..)?.first_chunk()?;
+    is_hello.then_some(*random)
 }
 
 fn protocol(proto: Proto) -> Protocol {

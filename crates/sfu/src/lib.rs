@@ -19,4 +19,4 @@ mod subscription;
 
 pub use api::*;
 pub use room::Room;
-pub use snapshot::{ParticipantDescription, RoomDescription, RoomSnapshot, Tail};
+pub use snapshot::{AdminTail, ParticipantDescription, RoomDescription, RoomSnapshot, Tail};

@@ -78,6 +78,8 @@ pub(crate) struct Layer {
     /// Counts the numberings that the layer has had: another stream, or one that began anew.
     pub(crate) numbering: u32,
     last_packet: Option<Instant>,
+    /// The newest packet's number and RTP time.
+    newest: Option<(ExtSeq, u32)>,
     /// The publisher's clock: this RTP time was at this NTP time.
     pub(crate) clock: Option<(u64, u32)>,
     rate: Rate,
@@ -111,6 +113,7 @@ impl TrackMedia {
             ring: if video { PacketRing::video() } else { PacketRing::audio() },
             numbering: 0,
             last_packet: None,
+            newest: None,
             clock: None,
             rate: Rate::default(),
             keyframes: KeyframeRequests::default(),
@@ -139,6 +142,7 @@ impl TrackMedia {
         }
         if other || packet.restarted {
             target.numbering += 1;
+            target.newest = None;
             target.clock = None;
             target.structure = None;
         }
@@ -155,6 +159,9 @@ impl TrackMedia {
                 target.keyframes.came();
             }
             target.ring.insert(packet.seq, stored, payload, descriptor.unwrap_or_default());
+            if target.newest.is_none_or(|(newest, _)| newest < packet.seq) {
+                target.newest = Some((packet.seq, packet.timestamp));
+            }
         }
         self.fresh.push(Fresh { layer: layer as u8, seq: packet.seq });
         true
@@ -227,6 +234,17 @@ impl Layer {
             abs_capture_time: packet.ext.abs_capture_time,
             playout_delay: packet.ext.playout_delay,
         })
+    }
+
+    /// Whether packets of a later frame have come already.
+    pub(crate) fn has_passed(&self, timestamp: u32) -> bool {
+        self.newest.is_some_and(|(_, newest)| (newest.wrapping_sub(timestamp) as i32) > 0)
+    }
+
+    /// Numbers after `seq` that may have come already.
+    pub(crate) fn after(&self, seq: ExtSeq) -> impl Iterator<Item = ExtSeq> {
+        let newest = self.newest.map_or(seq, |(newest, _)| newest);
+        (seq.0 + 1..=newest.0).map(ExtSeq)
     }
 
     /// The dependency structure in force.

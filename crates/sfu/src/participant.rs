@@ -127,8 +127,10 @@ pub(crate) struct Arrival {
     pub(crate) until: Instant,
     /// Answers to what it asked of the other node, to be sent when it is here.
     pub(crate) held: Vec<proto::signal_response::Message>,
-    /// It has resumed; what it lacks of the data is still to be found out.
-    pub(crate) resumed: bool,
+    /// It has said what it has got of the data, and was sent the rest.
+    pub(crate) synced: bool,
+    /// Its media has come up here.
+    pub(crate) connected: bool,
 }
 
 /// A data packet that waits for the receiver's channel, in encoded form.
@@ -184,7 +186,7 @@ pub(crate) struct Participant {
     pub(crate) next_token_refresh: Instant,
     /// What each stream of the publishing connection belongs to.
     pub(crate) streams: Vec<Option<StreamOwner>>,
-    /// It moved here from another node and has not spoken yet.
+    /// It moves here from another node, and is not all here yet.
     pub(crate) arrival: Option<Arrival>,
     /// The last connection qualities that were told.
     pub(crate) told_quality: Vec<proto::ConnectionQualityInfo>,

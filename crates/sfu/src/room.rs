@@ -34,10 +34,10 @@ use crate::publication::{TrackKey, TrackPublication};
 use crate::speakers::Speakers;
 use data::Nonces;
 pub(crate) use join::ResumeFaults;
-use migrate::{Moving, Recent};
+use migrate::{Dormant, Moving, Recent};
 use restore::{Describe, Expected, Reunion};
 use timers::Timers;
-use updates::Batched;
+use updates::{Batched, Departed};
 
 /// Outputs that may wait to be drained. The owner drains after each input; one input can address every
 /// participant a few times over.
@@ -108,8 +108,12 @@ pub struct Room {
     reports: Vec<(TrackKey, usize, u64, u32)>,
     /// Set while another node takes the room over.
     moving: Option<Moving>,
+    /// Set from the import until the cluster has agreed to it.
+    dormant: Option<Dormant>,
     /// Reliable packets that a receiver may lack after it has moved.
     recent: Recent,
+    /// Who left lately.
+    departed: Departed,
     /// Who was here when the room's former node died, and has not come back yet.
     expected: Expected,
     reunion: Reunion,
@@ -175,7 +179,9 @@ impl Room {
             nacked: Vec::new(),
             reports: Vec::new(),
             moving: None,
+            dormant: None,
             recent: Recent::default(),
+            departed: Departed::default(),
             expected: Expected::default(),
             reunion: Reunion::default(),
             describe: Describe::new(now),
@@ -276,7 +282,10 @@ impl Room {
     }
 
     fn event(&mut self, event: RoomEvent) {
-        self.output(RoomOutput::Event(event));
+        match &mut self.dormant {
+            Some(dormant) => dormant.keep(event),
+            None => self.output(RoomOutput::Event(event)),
+        }
     }
 
     /// Sends a signal message to a participant, if it has a connection.

@@ -6,11 +6,14 @@
 //! start it again under the same name when its node has died, and to know whom to expect.
 //!
 //! Both travel as JSON between nodes that may run different versions: fields are added with defaults and
-//! never change their meaning.
+//! never change their meaning. Messages of LiveKit's protocol are in them in encoded form: see [`wire`].
+
+mod wire;
 
 use std::collections::HashMap;
 
 use livekit_protocol as proto;
+use rtc::transport::Fingerprint;
 use rtc::{Codec, MediaKind, Mid, PeerSnapshot, Rid};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,17 @@ pub struct RoomSnapshot {
     pub(crate) participants: Vec<ParticipantSnapshot>,
     pub(crate) tracks: Vec<TrackSnapshot>,
     pub(crate) recent: Vec<RecentPacket>,
+    /// Who left lately: those who resume may not know.
+    #[serde(default)]
+    pub(crate) departed: Vec<DepartedSnapshot>,
+    /// Who speaks, by track, and how loud, as everybody was told.
+    #[serde(default)]
+    pub(crate) speaking: Vec<(u32, f32)>,
+    /// Who was here when another node died, and has not come back yet; they are waited for so many milliseconds more.
+    #[serde(default)]
+    pub(crate) expected: Vec<ParticipantDescription>,
+    #[serde(default)]
+    pub(crate) expected_ms: u64,
 }
 
 impl RoomSnapshot {
@@ -40,6 +54,17 @@ impl RoomSnapshot {
     /// How many participants move.
     pub fn participants(&self) -> usize {
         self.participants.len()
+    }
+
+    /// Whether some client may have seen this certificate last. The room's next node must show it another, or the
+    /// client would not notice that there is a new one.
+    pub fn knows(&self, certificate: &Fingerprint) -> bool {
+        self.participants.iter().any(|participant| {
+            let subscriber = participant.subscriber.as_ref();
+            std::iter::once(&participant.publisher)
+                .chain(subscriber)
+                .any(|transport| transport.peer.knows(certificate))
+        })
     }
 }
 
@@ -53,8 +78,11 @@ pub(crate) struct ParticipantSnapshot {
     pub(crate) attributes: HashMap<String, String>,
     pub(crate) kind: i32,
     pub(crate) kind_details: Vec<i32>,
+    #[serde(with = "wire::message")]
     pub(crate) permission: proto::ParticipantPermission,
+    #[serde(with = "wire::message")]
     pub(crate) client: proto::ClientInfo,
+    #[serde(with = "wire::messages")]
     pub(crate) ice_servers: Vec<proto::IceServer>,
     pub(crate) state: i32,
     pub(crate) joined_at_ms: i64,
@@ -72,12 +100,29 @@ pub(crate) struct ParticipantSnapshot {
     pub(crate) wanted: Vec<WantedSnapshot>,
     pub(crate) unbound: Vec<u32>,
     /// `None`: everyone may subscribe.
+    #[serde(with = "wire::maybe_messages")]
     pub(crate) policy: Option<Vec<proto::TrackPermission>>,
-    pub(crate) pending: Vec<(String, proto::TrackInfo)>,
+    pub(crate) pending: Vec<PendingSnapshot>,
+    #[serde(with = "wire::messages")]
     pub(crate) queued: Vec<proto::AddTrackRequest>,
     pub(crate) published: Vec<u32>,
     pub(crate) data_sequence: u32,
     pub(crate) waiting_data: Vec<Vec<u8>>,
+}
+
+/// A track that awaits its media section, with the client's id for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PendingSnapshot(
+    pub(crate) String,
+    #[serde(with = "wire::message")] pub(crate) proto::TrackInfo,
+);
+
+/// A participant that has left.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DepartedSnapshot {
+    pub(crate) age_ms: u64,
+    #[serde(with = "wire::message")]
+    pub(crate) info: proto::ParticipantInfo,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,6 +145,7 @@ pub(crate) struct TrackSnapshot {
     pub(crate) sid: String,
     pub(crate) publisher: u32,
     pub(crate) cid: String,
+    #[serde(with = "wire::message")]
     pub(crate) info: proto::TrackInfo,
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
@@ -122,7 +168,7 @@ pub(crate) struct SubscriptionSnapshot {
 
 /// Where the numbers of a subscription stand.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct ForwarderSnapshot {
+pub struct ForwarderSnapshot {
     pub(crate) seq: u16,
     pub(crate) timestamp: u32,
     /// Since the last packet; `None` when there was none.
@@ -158,6 +204,24 @@ pub enum Tail {
     Data { from: u32, packet: Vec<u8> },
     /// A signal message in encoded form.
     Signal { from: u32, request: Vec<u8> },
+    /// A message of a channel of the application's own, reliable and as it came.
+    Raw { from: u32, message: Vec<u8> },
+    /// What the server API asked for.
+    Admin(AdminTail),
+    /// A receiver has gone over: where its streams, by track, stopped.
+    Stopped { receiver: u32, streams: Vec<(u32, ForwarderSnapshot)> },
+}
+
+/// A request of the server API, with LiveKit's messages in encoded form.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum AdminTail {
+    Remove { identity: String },
+    Mute { identity: String, sid: String, muted: bool },
+    Update { request: Vec<u8> },
+    Subscriptions { request: Vec<u8> },
+    Metadata { metadata: String },
+    Send { request: Vec<u8> },
+    Close { reason: i32 },
 }
 
 /// What of a room outlives its node.
@@ -184,8 +248,9 @@ pub struct ParticipantDescription {
     /// Their arrival was told by webhook: their leave must be, too.
     pub announced: bool,
     /// Sids of their tracks, whose end must be told if they do not come back with them.
-    #[serde(default)]
+    #[serde(default, with = "wire::messages")]
     pub tracks: Vec<proto::TrackInfo>,
     /// As a webhook shows them.
+    #[serde(with = "wire::message")]
     pub info: proto::ParticipantInfo,
 }

@@ -78,6 +78,24 @@ impl<K: Copy + Eq + Hash + Ord> Speakers<K> {
         self.sources.entry(key).or_default().forced_until = Some(until);
     }
 
+    /// Who speaks and how loud, as was told last.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (K, f32)> + '_ {
+        self.told.iter().map(|(key, level)| (*key, *level))
+    }
+
+    /// How loud a source was told to be.
+    pub(crate) fn level(&self, key: K) -> f32 {
+        self.told.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Others have told so until now: who does not speak any more will be told to have stopped.
+    pub(crate) fn import(&mut self, now: Instant, told: impl Iterator<Item = (K, f32)>) {
+        self.told = told.collect();
+        if !self.told.is_empty() {
+            self.next = Some(now + self.interval);
+        }
+    }
+
     /// The source is muted or gone.
     pub(crate) fn remove(&mut self, key: K) {
         self.sources.remove(&key);

@@ -1,21 +1,24 @@
 //! A client that speaks LiveKit's signalling and the media protocols without a socket: what the browser SDK
 //! does, as far as the server can tell the difference.
 
+mod data;
+mod media;
+mod signalling;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::signal_request::Message as Ask;
-use proto::signal_response::Message as Told;
 use rtc::negotiate::Outgoing;
 use rtc::transport::{ChannelConfig, DtlsIdentity};
-use rtc::{
-    Codec, DatagramQueue, ExtSeq, MediaKind, Mid, Path, Peer, PeerConfig, PeerEvent, PeerRole, Proto, Rid,
-    Ssrc,
-};
+use rtc::{Codec, DatagramQueue, MediaKind, Mid, Path, Peer, PeerConfig, PeerRole, Proto, Rid, Ssrc};
 
-use crate::source::{AUDIO_INTERVAL, Encoding, VIDEO_INTERVAL, recognise};
+use crate::source::Encoding;
+
+pub use data::DataLine;
+pub use media::Received;
 
 /// A track that the client publishes.
 struct Published {
@@ -29,18 +32,6 @@ struct Published {
     muted: bool,
 }
 
-/// What arrived of one subscribed stream.
-#[derive(Debug)]
-pub struct Received {
-    pub publisher: u32,
-    pub kind: MediaKind,
-    pub last: Instant,
-    pub packets: u64,
-    first_seq: ExtSeq,
-    highest_seq: ExtSeq,
-    newest_timestamp: u32,
-}
-
 /// One side of the wire that the world moves datagrams for.
 pub struct Side {
     pub peer: Peer,
@@ -51,23 +42,34 @@ pub struct Side {
 pub struct Client {
     pub number: u32,
     pub identity: String,
+    /// As the server said when it joined.
+    pub sid: Option<String>,
     pub single: bool,
     pub publisher: Side,
     pub subscriber: Option<Side>,
     /// Messages for the server, oldest first.
     pub asks: VecDeque<proto::SignalRequest>,
+    /// Asked while there was no connection: said when it has settled.
+    later: Vec<Ask>,
+    settles: Option<Instant>,
+    online: bool,
+    /// Its media has come up once: from then on it may come back after a loss of signalling.
+    pub connected_once: bool,
     pub left: bool,
     published: Vec<Published>,
+    /// Tracks so far: their names are never used twice.
+    announced: usize,
     offer_outstanding: bool,
     offer_again: bool,
     offer_id: u32,
     /// What the last Leave asked for.
     leave: Option<i32>,
+    policy: Option<proto::SubscriptionPermission>,
     /// By server SSRC.
     pub received: HashMap<u32, Received>,
     /// What the server must never do.
     pub violations: Vec<String>,
-    pub messages: Vec<Vec<u8>>,
+    pub data: DataLine,
     pub participants: BTreeMap<String, proto::ParticipantInfo>,
     /// Numbers of clients whose media this one must not get.
     pub forbidden: Vec<u32>,
@@ -115,53 +117,36 @@ impl Client {
         Client {
             number,
             identity: format!("client-{number}"),
+            sid: None,
             single,
             publisher,
             subscriber,
             asks: VecDeque::new(),
+            later: Vec::new(),
+            settles: None,
+            online: true,
+            connected_once: false,
             left: false,
             published: Vec::new(),
+            announced: 0,
             offer_outstanding: false,
             offer_again: false,
             offer_id: 0,
             leave: None,
+            policy: None,
             received: HashMap::new(),
             violations: Vec::new(),
-            messages: Vec::new(),
+            data: DataLine::default(),
             participants: BTreeMap::new(),
             forbidden: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
         }
     }
 
-    /// What the join request carries: over a single connection the first offer.
-    pub fn first_offer(&mut self, now: Instant) -> Option<proto::SessionDescription> {
-        self.single.then(|| self.make_offer(now))
-    }
-
-    fn make_offer(&mut self, now: Instant) -> proto::SessionDescription {
-        self.offer_outstanding = true;
-        self.offer_id += 1;
-        let sdp = self.publisher.peer.create_offer(now);
-        proto::SessionDescription { r#type: "offer".into(), sdp, id: self.offer_id, ..Default::default() }
-    }
-
-    fn ask(&mut self, message: Ask) {
-        self.asks.push_back(proto::SignalRequest { message: Some(message) });
-    }
-
-    fn negotiate(&mut self, now: Instant) {
-        if self.offer_outstanding {
-            self.offer_again = true;
-            return;
-        }
-        let offer = self.make_offer(now);
-        self.ask(Ask::Offer(offer));
-    }
-
     /// Publishes a track; video as simulcast of three when `layers` is 3.
     pub fn publish(&mut self, now: Instant, kind: MediaKind, layers: usize) {
-        let cid = format!("cid-{}-{}", self.number, self.published.len());
+        let cid = format!("cid-{}-{}", self.number, self.announced);
+        self.announced += 1;
         let rids: Vec<Rid> = if layers > 1 {
             ["q", "h", "f"].iter().filter_map(|rid| Rid::new(rid)).collect()
         } else {
@@ -243,9 +228,23 @@ impl Client {
             .any(|published| published.kind == kind && !published.muted && published.sid.is_some())
     }
 
+    /// Whether client and server agree about all tracks and sections, as far as the client knows. Otherwise a track that
+    /// is taken back and the next one could meet in one offer, and pass for one.
+    pub fn is_negotiated(&self) -> bool {
+        self.online
+            && !self.offer_outstanding
+            && self.published.iter().all(|published| published.sid.is_some())
+    }
+
+    /// Sids of the tracks that the server has confirmed.
+    pub fn track_sids(&self) -> impl Iterator<Item = &str> {
+        self.published.iter().filter_map(|published| published.sid.as_deref())
+    }
+
     pub fn leave(&mut self) {
         self.left = true;
-        self.ask(Ask::Leave(proto::LeaveRequest::default()));
+        self.later.clear();
+        self.say(Ask::Leave(proto::LeaveRequest::default()));
     }
 
     /// Lets only the named clients subscribe.
@@ -255,10 +254,18 @@ impl Client {
             all_tracks: true,
             ..Default::default()
         };
-        self.ask(Ask::SubscriptionPermission(proto::SubscriptionPermission {
+        let policy = proto::SubscriptionPermission {
             all_participants: false,
             track_permissions: identities.iter().map(permission).collect(),
-        }));
+        };
+        self.policy = Some(policy.clone());
+        self.ask(Ask::SubscriptionPermission(policy));
+    }
+
+    /// Whom it lets follow its tracks, if not everybody.
+    pub fn allowed(&self) -> Option<Vec<String>> {
+        let policy = self.policy.as_ref()?;
+        Some(policy.track_permissions.iter().map(|entry| entry.participant_identity.clone()).collect())
     }
 
     pub fn set_quality(&mut self, sids: Vec<String>, quality: i32) {
@@ -266,239 +273,7 @@ impl Client {
         self.ask(Ask::TrackSetting(settings));
     }
 
-    /// Whether an SDK connects again and goes on when it loses its socket now: it was told to, or the socket broke
-    /// without a word (`abrupt`).
-    pub fn resumes(&self, abrupt: bool) -> bool {
-        self.leave.map_or(abrupt, |action| action == proto::leave_request::Action::Resume as i32)
-    }
-
-    /// A new signalling connection is on its way.
-    pub fn resume(&mut self, _now: Instant) {
-        self.leave = None;
-        self.offer_outstanding = false;
-        self.offer_again = false;
-        self.asks.clear();
-    }
-
-    /// The server goes on with us: it is told what we have, and ICE looks for a way to it.
-    fn resumed(&mut self, now: Instant) {
-        let tracks = self.published.iter().filter_map(|published| {
-            let track = proto::TrackInfo { sid: published.sid.clone()?, ..Default::default() };
-            Some(proto::TrackPublishedResponse { cid: published.cid.clone(), track: Some(track) })
-        });
-        let publish_tracks = tracks.collect();
-        self.ask(Ask::SyncState(proto::SyncState { publish_tracks, ..Default::default() }));
-        self.publisher.peer.restart_ice();
-        self.negotiate(now);
-    }
-
-    /// A message of the server.
-    pub fn told(&mut self, now: Instant, message: Told) {
-        match message {
-            Told::Join(join) => {
-                for other in join.other_participants {
-                    self.participants.insert(other.identity.clone(), other);
-                }
-            }
-            Told::Leave(leave) => {
-                self.leave = Some(leave.action);
-            }
-            Told::Reconnect(_) => self.resumed(now),
-            Told::Answer(answer) => {
-                if answer.id != self.offer_id {
-                    return;
-                }
-                if let Err(error) = self.publisher.peer.accept_answer(now, &answer.sdp) {
-                    self.violations.push(format!("answer not understood: {error}"));
-                }
-                self.offer_outstanding = false;
-                if std::mem::take(&mut self.offer_again) {
-                    self.negotiate(now);
-                }
-            }
-            Told::Offer(offer) => {
-                let Some(subscriber) = &mut self.subscriber else {
-                    return self.violations.push("offer over a single connection".into());
-                };
-                if let Err(error) = subscriber.peer.accept_offer(now, &offer.sdp) {
-                    return self.violations.push(format!("offer not understood: {error}"));
-                }
-                let sdp = subscriber.peer.create_answer(now);
-                let answer = proto::SessionDescription {
-                    r#type: "answer".into(),
-                    sdp,
-                    id: offer.id,
-                    ..Default::default()
-                };
-                self.ask(Ask::Answer(answer));
-            }
-            Told::TrackPublished(published) => {
-                let sid = published.track.map(|track| track.sid);
-                if let Some(ours) = self.published.iter_mut().find(|ours| ours.cid == published.cid) {
-                    ours.sid = sid;
-                }
-            }
-            Told::MediaSectionsRequirement(requirement) => {
-                for _ in 0..requirement.num_audios {
-                    self.publisher.peer.offer_receiver(MediaKind::Audio);
-                }
-                for _ in 0..requirement.num_videos {
-                    self.publisher.peer.offer_receiver(MediaKind::Video);
-                }
-                self.negotiate(now);
-            }
-            Told::Update(update) => {
-                for info in update.participants {
-                    let old = self.participants.get(&info.identity);
-                    if old.is_some_and(|old| old.sid == info.sid && old.version > info.version) {
-                        self.violations.push(format!("{} went back in version", info.identity));
-                    }
-                    if info.state == proto::participant_info::State::Disconnected as i32 {
-                        self.participants.remove(&info.identity);
-                    } else {
-                        self.participants.insert(info.identity.clone(), info);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     pub fn sides(&mut self) -> impl Iterator<Item = &mut Side> {
         std::iter::once(&mut self.publisher).chain(self.subscriber.as_mut())
-    }
-
-    /// When something is due.
-    pub fn next_due(&self) -> Option<Instant> {
-        let peers = std::iter::once(&self.publisher).chain(self.subscriber.as_ref());
-        let timers = peers.filter_map(|side| side.peer.poll_timeout());
-        let frames = self.published.iter().map(|published| published.next_frame);
-        timers.chain(frames).min()
-    }
-
-    /// Timers and media.
-    pub fn tick(&mut self, now: Instant) {
-        for published in &mut self.published {
-            if published.next_frame > now {
-                continue;
-            }
-            let interval = if published.kind == MediaKind::Audio { AUDIO_INTERVAL } else { VIDEO_INTERVAL };
-            published.next_frame = now + interval;
-            if published.muted {
-                continue;
-            }
-            published.frame += 1;
-            let Side { peer, out } = &mut self.publisher;
-            for encoding in &mut published.encodings {
-                encoding.send_frame(now, published.kind, self.number, published.frame, peer, out);
-            }
-        }
-        for side in self.sides() {
-            if side.peer.poll_timeout().is_some_and(|due| due <= now) {
-                side.peer.handle_timeout(now, &mut side.out);
-            }
-        }
-        self.drain_events(now);
-    }
-
-    /// A datagram for one of the client's addresses.
-    pub fn datagram(&mut self, now: Instant, path: &Path, mut bytes: Vec<u8>) {
-        let subscriber = path.local.port() == 2;
-        let side = match (&mut self.subscriber, subscriber) {
-            (Some(side), true) => side,
-            (_, false) => &mut self.publisher,
-            (None, true) => return,
-        };
-        if let Some(media) = side.peer.handle_datagram(now, path, &mut bytes, &mut side.out) {
-            let ssrc = side.peer.stream(media.stream).map(|stream| stream.ssrc.0).unwrap_or_default();
-            let payload = bytes[media.payload.clone()].to_vec();
-            self.media(now, ssrc, &media, &payload);
-        }
-        self.drain_events(now);
-    }
-
-    fn media(&mut self, now: Instant, ssrc: u32, media: &rtc::MediaPacket, payload: &[u8]) {
-        if payload.is_empty() {
-            return;
-        }
-        let Some((publisher, _)) = recognise(payload) else {
-            return self.violations.push("media that nobody sent".into());
-        };
-        if self.forbidden.contains(&publisher) {
-            self.violations.push(format!("media of client {publisher} without permission"));
-        }
-        let received = self.received.entry(ssrc).or_insert(Received {
-            publisher,
-            kind: media.codec.kind(),
-            last: now,
-            packets: 0,
-            first_seq: media.seq,
-            highest_seq: media.seq,
-            newest_timestamp: media.timestamp,
-        });
-        if received.publisher != publisher {
-            self.violations.push(format!("stream {ssrc} changed its publisher"));
-            return;
-        }
-        received.last = now;
-        received.packets += 1;
-        received.first_seq = received.first_seq.min(media.seq);
-        if media.seq > received.highest_seq {
-            let before = received.highest_seq;
-            received.highest_seq = media.seq;
-            if (media.timestamp.wrapping_sub(received.newest_timestamp) as i32) < 0 {
-                let back = received.newest_timestamp.wrapping_sub(media.timestamp);
-                self.violations.push(format!(
-                    "timestamp of {:?} stream {ssrc} went back by {back} at {:?} after {:?}",
-                    received.kind, media.seq, before
-                ));
-            }
-            received.newest_timestamp = media.timestamp;
-        }
-    }
-
-    fn drain_events(&mut self, now: Instant) {
-        while let Some(event) = self.publisher.peer.poll_event() {
-            self.event(now, event);
-        }
-        while let Some(event) = self.subscriber.as_mut().and_then(|side| side.peer.poll_event()) {
-            self.event(now, event);
-        }
-    }
-
-    fn event(&mut self, now: Instant, event: PeerEvent) {
-        match event {
-            PeerEvent::KeyframeWanted(key) => {
-                let all = self.published.iter_mut().flat_map(|published| &mut published.encodings);
-                all.filter(|encoding| encoding.sender == key).for_each(Encoding::request_key);
-            }
-            PeerEvent::Nack(key, seqs) => {
-                let Side { peer, out } = &mut self.publisher;
-                for published in &mut self.published {
-                    for encoding in published.encodings.iter_mut().filter(|encoding| encoding.sender == key) {
-                        encoding.resend(now, &seqs, peer, out);
-                    }
-                }
-            }
-            PeerEvent::StreamBroken(stream) => {
-                let side = self.subscriber.as_mut().unwrap_or(&mut self.publisher);
-                side.peer.request_keyframe(stream);
-            }
-            PeerEvent::ChannelMessage(_, message) => self.messages.push(message.to_vec()),
-            PeerEvent::DtlsFailed => self.violations.push("DTLS failed".into()),
-            _ => {}
-        }
-    }
-}
-
-impl Received {
-    /// Share of the numbers between first and highest that arrived, 0.0..=1.0.
-    pub fn completeness(&self) -> f64 {
-        self.packets as f64 / (self.highest_seq.0 - self.first_seq.0 + 1) as f64
-    }
-
-    /// Whether something came within the last `time`.
-    pub fn is_live(&self, now: Instant, time: Duration) -> bool {
-        now.duration_since(self.last) <= time
     }
 }

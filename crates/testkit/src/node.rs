@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::rtp::DatagramKind;
 use rtc::{DatagramQueue, Path, Proto};
@@ -12,6 +12,9 @@ use sfu::{Room, TransportId};
 
 /// Where the bridges of all servers come from: never an address of a client.
 const BRIDGES: [u8; 2] = [10, 254];
+
+/// A client that has sent nothing over its bridge for so long has found its own way.
+const BRIDGE_IDLE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -21,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) ufrags: HashMap<String, TransportId>,
     pub(crate) paths: HashMap<Path, TransportId>,
     pub(crate) finished: bool,
+    /// Where its bridges lead: a place among the world's servers.
+    pub(crate) onward: Option<usize>,
     bridges: HashMap<TransportId, Bridge>,
 }
 
@@ -29,6 +34,7 @@ struct Bridge {
     from: SocketAddr,
     client: Option<Path>,
     switched: bool,
+    last: Instant,
 }
 
 /// Where a datagram goes on.
@@ -49,22 +55,36 @@ impl Node {
             ufrags: HashMap::new(),
             paths: HashMap::new(),
             finished: false,
+            onward: None,
             bridges: HashMap::new(),
         }
     }
 
-    /// Opens a bridge for each transport; returns whose they are and where they come from.
-    pub(crate) fn open_bridges(&mut self, number: u8) -> Vec<(u32, bool, SocketAddr)> {
+    /// Opens a bridge for each transport, from this server (number `here`) to the server `onward`; returns whose
+    /// they are and where they come from.
+    pub(crate) fn open_bridges(
+        &mut self,
+        now: Instant,
+        here: usize,
+        onward: usize,
+    ) -> Vec<(u32, bool, SocketAddr)> {
+        self.onward = Some(onward);
         let mut ends = Vec::new();
         for (index, (participant, subscriber, transport)) in
             self.room.moving_transports().into_iter().enumerate()
         {
-            let from = SocketAddr::from(([BRIDGES[0], BRIDGES[1], number, 1], 1_000 + index as u16));
+            let from = SocketAddr::from(([BRIDGES[0], BRIDGES[1], here as u8, 1], 1_000 + index as u16));
             let client = self.room.transport_path(transport);
-            self.bridges.insert(transport, Bridge { from, client, switched: false });
+            self.bridges.insert(transport, Bridge { from, client, switched: false, last: now });
             ends.push((participant, subscriber, from));
         }
         ends
+    }
+
+    /// The move did not come about.
+    pub(crate) fn close_bridges(&mut self) {
+        self.onward = None;
+        self.bridges.clear();
     }
 
     /// A datagram from a client. What is for the next server comes back.
@@ -77,10 +97,11 @@ impl Node {
             && let Some(bridge) = self.bridges.get_mut(&transport)
         {
             bridge.client = Some(*path);
+            bridge.last = now;
             let handshake = kind == DatagramKind::Dtls && bytes[0] == 22;
-            if handshake && !bridge.switched {
+            if handshake && !bridge.switched && self.room.has_left() {
                 bridge.switched = true;
-                self.room.let_go(transport);
+                self.room.let_go(now, transport);
             }
             if bridge.switched {
                 return Some(Onward::NextServer { from: bridge.from, bytes });
@@ -96,11 +117,30 @@ impl Node {
         let path = bridge.client?;
         Some(Onward::Client { path: Path { proto: Proto::Udp, ..path }, bytes })
     }
+
+    /// Whether every client has gone its own way, so that the room may end here.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let idle = |bridge: &Bridge| bridge.switched && now.duration_since(bridge.last) > BRIDGE_IDLE;
+        !self.bridges.is_empty() && self.bridges.values().all(idle)
+    }
+
+    /// The process dies.
+    pub(crate) fn die(&mut self) {
+        self.finished = true;
+        self.open_transports.clear();
+        self.ufrags.clear();
+        self.paths.clear();
+        self.bridges.clear();
+        self.out.datagrams.clear();
+    }
 }
 
-/// Whether a server sends to a bridge rather than to a client.
-pub(crate) fn is_bridge(address: SocketAddr) -> bool {
-    matches!(address, SocketAddr::V4(v4) if v4.ip().octets()[..2] == BRIDGES)
+/// Which server the bridge at this address belongs to; `None` for the address of a client.
+pub(crate) fn bridge_of(address: SocketAddr) -> Option<usize> {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().octets()[..2] == BRIDGES => Some(usize::from(v4.ip().octets()[2])),
+        _ => None,
+    }
 }
 
 /// The ufrag that a STUN request is addressed to.

@@ -32,8 +32,10 @@ pub struct Encoding {
     tl0: u8,
     key_idx: u8,
     needs_key: bool,
-    /// Packets of one frame: what the layer costs.
-    packets: usize,
+    /// Number of the layer; a frame has one packet more than that.
+    layer: u8,
+    /// Somebody watches it.
+    active: bool,
     history: VecDeque<Kept>,
 }
 
@@ -47,7 +49,8 @@ impl Encoding {
             tl0: rng.u8(..),
             key_idx: rng.u8(..32),
             needs_key: true,
-            packets: 1 + layer,
+            layer: layer as u8,
+            active: true,
             history: VecDeque::new(),
         }
     }
@@ -55,6 +58,12 @@ impl Encoding {
     /// The next frame begins anew.
     pub fn request_key(&mut self) {
         self.needs_key = true;
+    }
+
+    /// Whether the encoding is sent; when it comes back it begins anew.
+    pub fn set_active(&mut self, active: bool) {
+        self.needs_key |= active && !self.active;
+        self.active = active;
     }
 
     /// Sends one frame.
@@ -67,8 +76,17 @@ impl Encoding {
         peer: &mut Peer,
         out: &mut dyn Egress,
     ) {
+        let ticks = match kind {
+            MediaKind::Audio => 960,
+            MediaKind::Video => 3_600,
+        };
+        if !self.active {
+            self.timestamp = self.timestamp.wrapping_add(ticks);
+            return;
+        }
         let key = kind == MediaKind::Video && std::mem::take(&mut self.needs_key);
-        let packets = if kind == MediaKind::Audio { 1 } else { self.packets };
+        let packets = if kind == MediaKind::Audio { 1 } else { 1 + usize::from(self.layer) };
+        let stamp = Stamp { publisher, layer: self.layer, frame };
         if kind == MediaKind::Video {
             self.picture_id = (self.picture_id + 1) & 0x7FFF;
             if key {
@@ -82,8 +100,8 @@ impl Encoding {
         for index in 0..packets {
             self.seq.0 += 1;
             let payload = match kind {
-                MediaKind::Audio => stamp(vec![0x78], publisher, frame, 60),
-                MediaKind::Video => stamp(self.vp8_head(index == 0, key, temporal), publisher, frame, 700),
+                MediaKind::Audio => stamp.put(vec![0x78], 60),
+                MediaKind::Video => stamp.put(self.vp8_head(index == 0, key, temporal), 700),
             };
             let kept = Kept {
                 seq: self.seq,
@@ -97,10 +115,6 @@ impl Encoding {
             }
             self.history.push_back(kept);
         }
-        let ticks = match kind {
-            MediaKind::Audio => 960,
-            MediaKind::Video => 3_600,
-        };
         self.timestamp = self.timestamp.wrapping_add(ticks);
     }
 
@@ -140,18 +154,29 @@ fn packet(kept: &Kept) -> OutPacket<'_> {
     }
 }
 
-fn stamp(mut payload: Vec<u8>, publisher: u32, frame: u32, len: usize) -> Vec<u8> {
-    payload.extend(MAGIC);
-    payload.extend(publisher.to_be_bytes());
-    payload.extend(frame.to_be_bytes());
-    payload.resize(payload.len() + len, frame as u8);
-    payload
+/// Where a simulated payload comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    pub publisher: u32,
+    pub layer: u8,
+    pub frame: u32,
 }
 
-/// Publisher and frame of a simulated payload; `None` if it is not one or was damaged.
-pub fn recognise(payload: &[u8]) -> Option<(u32, u32)> {
+impl Stamp {
+    fn put(self, mut payload: Vec<u8>, len: usize) -> Vec<u8> {
+        payload.extend(MAGIC);
+        payload.extend((u32::from(self.layer) << 24 | self.publisher).to_be_bytes());
+        payload.extend(self.frame.to_be_bytes());
+        payload.resize(payload.len() + len, self.frame as u8);
+        payload
+    }
+}
+
+/// What a simulated payload says of itself; `None` if it is not one or was damaged.
+pub fn recognise(payload: &[u8]) -> Option<Stamp> {
     let at = payload.windows(4).position(|window| window == MAGIC)?;
     let word = |at: usize| Some(u32::from_be_bytes(payload.get(at..at + 4)?.try_into().ok()?));
-    let (publisher, frame) = (word(at + 4)?, word(at + 8)?);
-    payload[at + 12..].iter().all(|byte| *byte == frame as u8).then_some((publisher, frame))
+    let (origin, frame) = (word(at + 4)?, word(at + 8)?);
+    let stamp = Stamp { publisher: origin & 0xFF_FFFF, layer: (origin >> 24) as u8, frame };
+    payload[at + 12..].iter().all(|byte| *byte == frame as u8).then_some(stamp)
 }

@@ -1,5 +1,12 @@
 //! A room, its clients and the network between them on a virtual clock. A seed decides everything, so that a
 //! run that fails fails again.
+//!
+//! The room can move from server to server meanwhile; clients whose links are cut, or who lose their signalling, do
+//! what the SDKs do. What must never happen is collected as violations.
+
+mod checks;
+mod moves;
+mod signalling;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,35 +16,37 @@ use std::time::{Duration, Instant, SystemTime};
 use fastrand::Rng;
 use livekit_protocol as proto;
 use rtc::transport::DtlsIdentity;
-use rtc::{Codec, MediaKind, Path, Proto};
-use sfu::{
-    EngineConfig, JoinParams, Limits, Resume, Room, RoomEvent, RoomOptions, RoomOutput, SessionId,
-    SessionOutput,
-};
+use rtc::{Codec, Path, Proto};
+use sfu::{EngineConfig, JoinParams, Limits, Room, RoomEvent, RoomOptions, SessionId};
 
 use crate::client::Client;
 use crate::network::{Conditions, Link, Network};
-use crate::node::{Node, Onward, is_bridge};
+use crate::node::{Node, Onward, bridge_of};
+use moves::Journey;
+use signalling::Signal;
 
-/// The address of the first server, or of one that the room moved to later.
+pub use moves::Fate;
+
+/// Servers that rooms move between.
+const SERVERS: u8 = 3;
+
+/// A client without any network for so long may be given up by the server.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(4);
+
+/// The address of a server.
 fn server_address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 255, 0, 1 + number], 7882))
 }
 
-/// Certificates cost milliseconds and identity does not matter here: all worlds share the clients' and two for
-/// servers, which take turns.
-fn identities() -> &'static ([Arc<DtlsIdentity>; 2], Arc<DtlsIdentity>) {
-    static IDENTITIES: OnceLock<([Arc<DtlsIdentity>; 2], Arc<DtlsIdentity>)> = OnceLock::new();
+/// Certificates cost milliseconds and identity does not matter here: all worlds share the clients' and those of the
+/// servers.
+fn identities() -> &'static (Vec<Arc<DtlsIdentity>>, Arc<DtlsIdentity>) {
+    static IDENTITIES: OnceLock<(Vec<Arc<DtlsIdentity>>, Arc<DtlsIdentity>)> = OnceLock::new();
     IDENTITIES.get_or_init(|| {
-        let make = || DtlsIdentity::generate().expect("the system has a random source");
-        ([make(), make()], make())
+        let make = |seed| DtlsIdentity::generate_predictable(seed).expect("the system has a random source");
+        // Each server has a spare one.
+        ((0..2 * SERVERS).map(|server| make(u64::from(server))).collect(), make(u64::MAX))
     })
-}
-
-/// A signal message under way.
-enum Signal {
-    ToServer(SessionId, Box<proto::SignalRequest>),
-    ToClient(SessionId, SessionOutput),
 }
 
 /// A client with its links and its session.
@@ -48,15 +57,34 @@ pub struct Member {
     pub down: Link,
     /// One way of the signalling connection, which loses nothing.
     pub signal_delay: Duration,
+    /// The server has ended the stay.
     pub closed: bool,
+    /// The sids of others' numbers at the time of joining: what they send from then on must arrive.
+    pub(crate) owed: HashMap<u32, u32>,
+    /// Nothing passes, signalling included, since this time.
+    cut_since: Option<Instant>,
+    /// It was without network for so long that the server may have given it up.
+    pub given_up: bool,
+    /// Signal messages that wait until something passes again.
+    stalled: Vec<Signal>,
+    /// How often it has lost its socket, and tries to connect since the last time.
+    losses: usize,
+    attempt: usize,
 }
 
 /// See the module.
 pub struct World {
     pub now: Instant,
     pub start: Instant,
-    /// All servers that the room was on, the current one last.
+    /// All servers that the room was on, each as often as it was there, in the order of its visits.
     nodes: Vec<Node>,
+    /// The one that has the room, as the cluster sees it.
+    current: usize,
+    journey: Option<Journey>,
+    /// Moves that the room has made.
+    pub moves: usize,
+    /// Which server a signalling connection leads to.
+    homes: HashMap<SessionId, usize>,
     pub members: Vec<Member>,
     pub events: Vec<RoomEvent>,
     pub violations: Vec<String>,
@@ -94,7 +122,8 @@ fn engine_config_at(local: SocketAddr) -> EngineConfig {
 
 impl World {
     pub fn new(seed: u64) -> World {
-        let now = Instant::now();
+        // SCTP's first timer reads the real clock: from the future it always looks the same, long past.
+        let now = Instant::now() + Duration::from_secs(3_600);
         let mut rng = Rng::with_seed(seed);
         let (servers, _) = identities();
         let room = Room::new(
@@ -110,6 +139,10 @@ impl World {
             now,
             start: now,
             nodes: vec![Node::new(server_address(0), room)],
+            current: 0,
+            journey: None,
+            moves: 0,
+            homes: HashMap::new(),
             members: Vec::new(),
             events: Vec::new(),
             violations: Vec::new(),
@@ -124,39 +157,17 @@ impl World {
 
     /// The room where it is now.
     pub fn room(&mut self) -> &mut Room {
-        &mut self.node().room
-    }
-
-    fn node(&mut self) -> &mut Node {
-        self.nodes.last_mut().expect("there is always a server")
-    }
-
-    /// Moves the room to a new server while the call goes on, as a draining node does.
-    pub fn move_room(&mut self, seed: u64) {
-        let number = self.nodes.len() as u8;
-        let address = server_address(number);
-        let (servers, _) = identities();
-        let identity = servers[usize::from(number) % 2].clone();
-        let now = self.now;
-        let old = self.node();
-        let snapshot = old.room.export(now);
-        let json = serde_json::to_vec(&snapshot).expect("a snapshot is plain data");
-        let snapshot = serde_json::from_slice(&json).expect("what was written can be read");
-        let config = Arc::new(engine_config_at(address));
-        let room = Room::import(config, identity, "world".into(), snapshot, now, wall(), seed);
-        let mut next = Node::new(address, room.expect("the descriptions were understood once"));
-        for (participant, subscriber, from) in old.open_bridges(number) {
-            let path = Path { proto: Proto::Udp, local: address, remote: from };
-            next.room.admit_path(now, participant, subscriber, path);
-        }
-        old.room.release(now);
-        self.nodes.push(next);
-        self.drain_rooms();
+        &mut self.nodes[self.current].room
     }
 
     /// Virtual time since the world began.
     pub fn elapsed(&self) -> Duration {
         self.now.duration_since(self.start)
+    }
+
+    /// Stands for everything that happened so far on the network.
+    pub fn digest(&self) -> u64 {
+        self.network.digest()
     }
 
     /// A new client joins; returns its place among the members.
@@ -167,8 +178,9 @@ impl World {
         let mut client = Client::new(number, single, identity, self.now, self.rng.u64(..));
         let session = self.new_session();
         let publisher_offer = client.first_offer(self.now);
-        let params = JoinParams { publisher_offer, ..join_params(session, &client) };
+        let params = JoinParams { publisher_offer, ..signalling::join_params(session, &client) };
         let signal_delay = conditions.delay.max(Duration::from_millis(1)) * 2;
+        let owed = self.members.iter().map(|other| (other.client.number, other.client.data.next())).collect();
         self.members.push(Member {
             client,
             session,
@@ -176,6 +188,12 @@ impl World {
             down: Link::new(conditions),
             signal_delay,
             closed: false,
+            owed,
+            cut_since: None,
+            given_up: false,
+            stalled: Vec::new(),
+            losses: 0,
+            attempt: 0,
         });
         let now = self.now;
         if let Err(error) = self.room().join(now, params) {
@@ -185,29 +203,28 @@ impl World {
         self.members.len() - 1
     }
 
-    fn new_session(&mut self) -> SessionId {
-        self.next_session += 1;
-        SessionId(self.next_session)
-    }
-
-    /// A client that was told to resume connects again.
-    fn resume(&mut self, index: usize) {
-        let session = self.new_session();
-        let now = self.now;
+    /// How a client's links behave from now on, both ways.
+    pub fn set_conditions(&mut self, index: usize, conditions: Conditions) {
         let member = &mut self.members[index];
-        member.session = session;
-        let resume = Resume { participant_sid: String::new(), reason: 0 };
-        let params = JoinParams { resume: Some(resume), ..join_params(session, &member.client) };
-        member.client.resume(now);
-        if let Err(error) = self.room().join(now, params) {
-            self.violations.push(format!("resume refused: {error}"));
-        }
-        self.drain_rooms();
+        (member.up.conditions, member.down.conditions) = (conditions, conditions);
+        self.reconnect_network(index);
     }
 
-    /// Members that are in the room and mean to stay.
-    pub fn present(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| !member.client.left && !member.closed)
+    /// From now on nothing of a client passes, signalling included.
+    pub fn cut(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        (member.up.conditions, member.down.conditions) = (Conditions::CUT, Conditions::CUT);
+        member.cut_since.get_or_insert(self.now);
+    }
+
+    fn reconnect_network(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if let Some(since) = member.cut_since.take() {
+            member.given_up |= self.now.duration_since(since) >= GIVEN_UP_AFTER;
+        }
+        for signal in std::mem::take(&mut self.members[index].stalled) {
+            self.enqueue(self.members[index].signal_delay, signal);
+        }
     }
 
     /// Lets virtual time pass.
@@ -229,12 +246,14 @@ impl World {
         let signal = self.signals.front().map(|(at, _)| *at);
         let rooms = self.nodes.iter_mut().filter(|node| !node.finished);
         let rooms = rooms.filter_map(|node| node.room.poll_timeout()).min();
-        [clients, signal, self.network.next_arrival(), rooms].into_iter().flatten().min()
+        let journey = self.journey.as_ref().map(Journey::due);
+        [clients, signal, self.network.next_arrival(), rooms, journey].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
         self.deliver_datagrams();
         self.deliver_signals();
+        self.travel();
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
             if member.client.left || member.closed {
@@ -245,6 +264,9 @@ impl World {
             }
         }
         for node in self.nodes.iter_mut().filter(|node| !node.finished) {
+            if node.is_idle(self.now) {
+                node.room.abandon();
+            }
             if node.room.poll_timeout().is_some_and(|due| due <= self.now) {
                 node.room.handle_timeout(self.now, &mut node.out);
             }
@@ -255,8 +277,7 @@ impl World {
 
     fn deliver_datagrams(&mut self) {
         while let Some(delivery) = self.network.poll(self.now) {
-            let server = self.nodes.iter().position(|node| node.address == delivery.path.local);
-            if let Some(server) = server {
+            if let Some(server) = self.server_at(delivery.path.local) {
                 self.datagram_to_server(server, delivery.path, delivery.bytes);
                 continue;
             }
@@ -274,6 +295,13 @@ impl World {
         }
     }
 
+    /// The running server at an address: the last to have come there.
+    fn server_at(&self, address: SocketAddr) -> Option<usize> {
+        let there = |node: &Node| node.address == address;
+        let running = self.nodes.iter().rposition(|node| there(node) && !node.finished);
+        running.or_else(|| self.nodes.iter().position(there))
+    }
+
     fn datagram_to_server(&mut self, server: usize, path: Path, bytes: Vec<u8>) {
         let node = &mut self.nodes[server];
         if node.finished {
@@ -283,99 +311,11 @@ impl World {
         self.drain_rooms();
         // Between servers nothing is lost and nothing takes time.
         if let Some(Onward::NextServer { from, bytes }) = onward
-            && let Some(next) = self.nodes.get(server + 1)
+            && let Some(next) = self.nodes[server].onward
         {
-            let path = Path { proto: Proto::Udp, local: next.address, remote: from };
-            self.datagram_to_server(server + 1, path, bytes);
+            let path = Path { proto: Proto::Udp, local: self.nodes[next].address, remote: from };
+            self.datagram_to_server(next, path, bytes);
         }
-    }
-
-    fn deliver_signals(&mut self) {
-        while self.signals.front().is_some_and(|(at, _)| *at <= self.now) {
-            let Some((_, signal)) = self.signals.pop_front() else { return };
-            match signal {
-                Signal::ToServer(session, request) => {
-                    for node in self.nodes.iter_mut().filter(|node| !node.finished) {
-                        node.room.handle_signal(self.now, session, (*request).clone());
-                    }
-                    self.drain_rooms();
-                }
-                Signal::ToClient(session, output) => {
-                    let Some(index) = self.members.iter().position(|member| member.session == session) else {
-                        continue;
-                    };
-                    let member = &mut self.members[index];
-                    match output {
-                        SessionOutput::Response(response) => {
-                            if let Some(message) = response.message {
-                                member.client.told(self.now, message);
-                            }
-                        }
-                        SessionOutput::Close if member.client.resumes(false) => self.resume(index),
-                        SessionOutput::Abort if member.client.resumes(true) => self.resume(index),
-                        SessionOutput::Close | SessionOutput::Abort => member.closed = true,
-                        SessionOutput::RefreshToken(_) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes what the rooms say.
-    fn drain_rooms(&mut self) {
-        for index in 0..self.nodes.len() {
-            while let Some(output) = self.nodes[index].room.poll_output() {
-                self.take_output(index, output);
-            }
-        }
-    }
-
-    fn take_output(&mut self, index: usize, output: RoomOutput) {
-        let last = index + 1 == self.nodes.len();
-        let node = &mut self.nodes[index];
-        match output {
-            RoomOutput::Session(session, output) => {
-                let delay = self.delay_of(session);
-                self.enqueue(delay, Signal::ToClient(session, output));
-            }
-            RoomOutput::TransportOpened { transport, ufrag } => {
-                node.open_transports.insert(transport);
-                node.ufrags.insert(ufrag, transport);
-            }
-            RoomOutput::PathValidated { transport, path } => {
-                node.paths.insert(path, transport);
-            }
-            RoomOutput::TransportClosed { transport } => {
-                if !node.open_transports.remove(&transport) {
-                    self.violations.push("a transport was closed twice".into());
-                }
-                node.ufrags.retain(|_, owner| *owner != transport);
-                node.paths.retain(|_, owner| *owner != transport);
-            }
-            RoomOutput::Event(RoomEvent::Tail(tail)) => {
-                let now = self.now;
-                if let Some(next) = self.nodes.get_mut(index + 1) {
-                    next.room.tail(now, tail);
-                }
-            }
-            RoomOutput::Event(event) => self.events.push(event),
-            RoomOutput::Finished => {
-                node.finished = true;
-                self.finished |= last;
-            }
-        }
-    }
-
-    fn delay_of(&self, session: SessionId) -> Duration {
-        let member = self.members.iter().find(|member| member.session == session);
-        member.map_or(Duration::from_millis(1), |member| member.signal_delay)
-    }
-
-    /// Messages of one session keep their order, since their delay is always the same.
-    fn enqueue(&mut self, delay: Duration, signal: Signal) {
-        let at = self.now + delay;
-        let place = self.signals.partition_point(|(other, _)| *other <= at);
-        self.signals.insert(place, (at, signal));
     }
 
     /// Puts everything that was written onto the links.
@@ -401,10 +341,9 @@ impl World {
         }
     }
 
-    fn send_from(&mut self, index: usize, path: Path, bytes: Vec<u8>) {
-        if is_bridge(path.remote) {
-            let former = index.checked_sub(1).filter(|former| !self.nodes[*former].finished);
-            if let Some(former) = former
+    fn send_from(&mut self, _index: usize, path: Path, bytes: Vec<u8>) {
+        if let Some(former) = bridge_of(path.remote) {
+            if !self.nodes[former].finished
                 && let Some(Onward::Client { path, bytes }) = self.nodes[former].bridged(path.remote, bytes)
             {
                 self.send_from(former, path, bytes);
@@ -419,75 +358,8 @@ impl World {
             self.network.send(self.now, &mut member.down, &path, bytes);
         }
     }
-
-    /// Everything that must never happen, of room and clients.
-    pub fn all_violations(&self) -> Vec<String> {
-        let of_clients = self.members.iter().flat_map(|member| {
-            member
-                .client
-                .violations
-                .iter()
-                .map(|violation| format!("{}: {violation}", member.client.identity))
-        });
-        self.violations.iter().cloned().chain(of_clients).collect()
-    }
-
-    /// Pairs of publisher and subscriber between whom media should flow and did not within `time`.
-    pub fn silent_pairs(&self, kind: MediaKind, time: Duration) -> Vec<(u32, u32)> {
-        let mut silent = Vec::new();
-        for publisher in self.present().filter(|member| member.client.publishes(kind)) {
-            for subscriber in self.present().filter(|member| member.client.number != publisher.client.number)
-            {
-                let number = publisher.client.number;
-                if subscriber.client.forbidden.contains(&number) {
-                    continue;
-                }
-                let live = subscriber.client.received.values().any(|received| {
-                    received.publisher == number && received.kind == kind && received.is_live(self.now, time)
-                });
-                if !live {
-                    silent.push((number, subscriber.client.number));
-                }
-            }
-        }
-        silent
-    }
-
-    /// Transports that the room has opened and not closed.
-    pub fn transports_left(&self) -> usize {
-        self.nodes.iter().map(|node| node.open_transports.len()).sum()
-    }
 }
 
 fn wall() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
-}
-
-/// What every client says when it connects.
-fn join_params(session: SessionId, client: &Client) -> JoinParams {
-    JoinParams {
-        session,
-        identity: client.identity.as_str().into(),
-        name: String::new(),
-        metadata: String::new(),
-        attributes: HashMap::new(),
-        kind: proto::participant_info::Kind::Standard,
-        kind_details: Vec::new(),
-        permission: proto::ParticipantPermission {
-            can_subscribe: true,
-            can_publish: true,
-            can_publish_data: true,
-            ..Default::default()
-        },
-        client: proto::ClientInfo { protocol: 17, ..Default::default() },
-        single_peer_connection: client.single,
-        auto_subscribe: true,
-        auto_subscribe_data_track: false,
-        adaptive_stream: false,
-        subscriber_allow_pause: None,
-        add_tracks: Vec::new(),
-        publisher_offer: None,
-        resume: None,
-        ice_servers: Vec::new(),
-    }
 }

@@ -147,15 +147,12 @@ impl Mover {
 
     /// The room stays here. If the target cannot be told it gives the room up by itself: no client comes.
     pub async fn abort(&self, room: &RoomName) {
-        let Some(Journey { destination, kept, .. }) = lock(&self.moving).remove(room) else { return };
+        let Some(Journey { destination, .. }) = lock(&self.moving).remove(room) else { return };
+        // The room itself remembers what was said to it meanwhile. It does not wait for a target that may be dead.
+        self.shards.with_room(room, |room, now| room.stay(now)).await;
         if let Err(error) = self.post(&destination, "abandon", room, &()).await {
             tracing::debug!(%room, %error, "the target was not told that the room stays");
         }
-        let stay = |room: &mut Room, now| {
-            room.stay(now);
-            kept.into_iter().flatten().for_each(|tail| room.tail(now, tail));
-        };
-        self.shards.with_room(room, stay).await;
     }
 
     async fn post(

@@ -148,11 +148,15 @@ impl Core {
 
     /// Sends a datagram on to the node that has taken the room over; false when it is for the room here.
     fn relay(&mut self, now: Instant, owner: Owner, path: &Path, datagram: &[u8]) -> bool {
-        match self.relays.forward(now, owner, path, datagram) {
+        // A handshake before that is one of a client that is only joining, and for the room here if the room stays.
+        let left = self.rooms.get_mut(owner.room).is_some_and(|slot| slot.room.has_left());
+        match self.relays.forward(now, owner, path, datagram, left) {
             Relayed::No => return false,
             Relayed::First => {
                 if let Some(slot) = self.rooms.get_mut(owner.room) {
-                    slot.room.let_go(owner.transport);
+                    slot.room.let_go(now, owner.transport);
+                    // What it says of that must be there before the client is.
+                    self.after_input(now, owner.room);
                 }
             }
             Relayed::Yes => {}

@@ -104,12 +104,19 @@ impl Relays {
         self.by_token.get(&token.0.checked_sub(self.first_token)?).copied()
     }
 
-    /// Takes a datagram (not STUN) that the client sent here.
-    pub(super) fn forward(&mut self, now: Instant, owner: Owner, path: &Path, datagram: &[u8]) -> Relayed {
+    /// Takes a datagram (not STUN) that the client sent here. Its room has `left`, or is only about to.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        path: &Path,
+        datagram: &[u8],
+        left: bool,
+    ) -> Relayed {
         let Some(relay) = self.by_owner.get_mut(&owner) else { return Relayed::No };
         relay.last = now;
         relay.client = Some(*path);
-        let first = !relay.switched && datagram.first() == Some(&HANDSHAKE);
+        let first = left && !relay.switched && datagram.first() == Some(&HANDSHAKE);
         if !relay.switched && !first {
             return Relayed::No;
         }
@@ -205,7 +212,7 @@ mod tests {
     fn a_bridge_that_was_used_ends_when_the_client_is_silent() {
         let (_poll, mut relays, owner, path) = bridged();
         let now = Instant::now();
-        assert_eq!(relays.forward(now, owner, &path, &[HANDSHAKE]), Relayed::First);
+        assert_eq!(relays.forward(now, owner, &path, &[HANDSHAKE], true), Relayed::First);
         assert!(!relays.is_idle(now + IDLE, owner.room));
         assert!(relays.is_idle(now + IDLE * 2, owner.room));
     }

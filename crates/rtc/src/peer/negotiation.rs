@@ -6,7 +6,7 @@ use std::time::Instant;
 use is::{Candidate, IceCreds, Protocol};
 
 use super::receive::{Format, ReceiveSection, Role};
-use super::{Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
+use super::{Ear, Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
 use crate::negotiate::{Local, Outgoing, ReceivePrefs, SdpError, Section, SectionKind, Setup};
 use crate::transport::{DataChannels, DtlsSession, Fingerprint};
 use crate::{Codec, MediaKind, Mid, Proto, Rid, Ssrc};
@@ -22,6 +22,7 @@ impl Peer {
     /// The answer to the last offer; it also settles the streams.
     pub fn create_answer(&mut self, now: Instant) -> String {
         let local = self.local();
+        self.show_certificate();
         let sdp = self.negotiator.create_answer(&local, !self.dtls_active);
         self.settle(now);
         sdp
@@ -30,6 +31,7 @@ impl Peer {
     /// Our offer with all senders and sections of the moment.
     pub fn create_offer(&mut self, _now: Instant) -> String {
         let local = self.local();
+        self.show_certificate();
         self.negotiator.create_offer(&local)
     }
 
@@ -208,6 +210,13 @@ impl Peer {
             (Some(fingerprint), Some(known)) if fingerprint != known => self.restart_dtls(now, fingerprint),
             _ => {}
         }
+        if let Ear::UntilNegotiated(early_hello) = &mut self.ear {
+            let early_hello = std::mem::take(early_hello);
+            self.ear = Ear::Open;
+            if !early_hello.is_empty() {
+                self.handle_dtls(now, &early_hello);
+            }
+        }
         if self.data.is_none() && self.negotiator.has_application() && self.dtls.is_some() {
             let mut data = DataChannels::new(self.dtls_active);
             std::mem::take(&mut self.wanted_channels).into_iter().for_each(|config| data.open(config));
@@ -218,6 +227,7 @@ impl Peer {
 
     pub(super) fn start_dtls(&mut self, now: Instant, remote: Fingerprint) {
         self.dtls_remote = Some(remote);
+        self.hello = None;
         self.dtls = Some(DtlsSession::new(&self.config.identity, self.dtls_active, remote, now));
     }
 

@@ -1,14 +1,15 @@
 //! A peer carried to another process. What the client knows of the connection (sections, streams with their
 //! SSRCs, open data channels) goes along; ICE, DTLS and SRTP begin anew there, which the client takes for an
-//! ICE restart to a server with another certificate.
+//! ICE restart to a server with another certificate. It knows of that once it has negotiated with the other
+//! process: until then what it says of handshakes is meant for the former one.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Peer, PeerConfig, PeerEvent, SenderInfo, SenderKey};
+use super::{Ear, Peer, PeerConfig, PeerEvent, SenderInfo, SenderKey};
 use crate::negotiate::{NegotiationSnapshot, Negotiator, SdpError};
-use crate::transport::{ChannelConfig, ChannelId, DataChannels};
+use crate::transport::{Carried, ChannelConfig, ChannelId, DataChannels, Fingerprint};
 use crate::{Mid, Path};
 
 /// See the module. Carries no key material.
@@ -17,23 +18,51 @@ pub struct PeerSnapshot {
     negotiation: NegotiationSnapshot,
     session_id: u64,
     dtls_active: bool,
+    /// The client had a session here.
+    #[serde(default = "yes")]
+    connected: bool,
     /// Data channels were there, with these open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<(ChannelId, ChannelConfig)>>,
+    /// There was an association once.
+    #[serde(default = "yes")]
+    associated: bool,
+    /// Data channels that we have opened, without an answer so far.
+    #[serde(default)]
+    unconfirmed_channels: Vec<(ChannelId, ChannelConfig)>,
     /// Data channels that wait for the connection.
     #[serde(default)]
     wanted_channels: Vec<ChannelConfig>,
+    /// Certificates that the client may take for ours.
+    #[serde(default)]
+    shown: Vec<Fingerprint>,
+}
+
+/// Processes that a client was told of and never reached: a client that is told of more is long gone.
+const MAX_SHOWN: usize = 8;
+
+impl PeerSnapshot {
+    /// Whether the client may take this certificate for ours.
+    pub fn knows(&self, certificate: &Fingerprint) -> bool {
+        self.shown.contains(certificate)
+    }
 }
 
 impl Peer {
     /// What another process needs to go on with the client.
     pub fn export(&self) -> PeerSnapshot {
+        let carried = self.data.as_ref().map(DataChannels::export);
+        let Carried { associated, open, unconfirmed, waiting } = carried.clone().unwrap_or_default();
         PeerSnapshot {
             negotiation: self.negotiator.export(),
             session_id: self.session_id,
             dtls_active: self.dtls_active,
-            channels: self.data.as_ref().map(DataChannels::export),
-            wanted_channels: self.wanted_channels.clone(),
+            connected: self.connected,
+            channels: carried.is_some().then_some(open),
+            associated,
+            unconfirmed_channels: unconfirmed,
+            wanted_channels: self.wanted_channels.iter().chain(&waiting).cloned().collect(),
+            shown: self.shown.clone(),
         }
     }
 
@@ -48,6 +77,8 @@ impl Peer {
     /// old way meanwhile.
     pub fn let_go(&mut self) {
         self.srtp = None;
+        self.dtls = None;
+        self.data = None;
         self.connected = false;
         self.gone = true;
     }
@@ -62,8 +93,26 @@ impl Peer {
     }
 
     /// The handing over did not come about.
-    pub fn keep(&mut self) {
+    pub fn keep(&mut self, now: Instant) {
         self.handed_over = false;
+        self.due = Some(now);
+    }
+
+    /// A description with our certificate goes to the client.
+    pub(super) fn show_certificate(&mut self) {
+        let ours = self.config.identity.fingerprint();
+        if !self.shown.contains(&ours) {
+            self.shown.push(ours);
+            if self.shown.len() > MAX_SHOWN {
+                self.shown.remove(0);
+            }
+        }
+    }
+
+    /// The client has spoken with us under our certificate.
+    pub(super) fn certificate_seen(&mut self) {
+        let ours = self.config.identity.fingerprint();
+        self.shown.retain(|shown| *shown == ours);
     }
 
     /// Goes on where another process stopped. The client must restart ICE, or answer an offer that does.
@@ -75,12 +124,17 @@ impl Peer {
         let mut peer = Peer::new(config, now);
         peer.session_id = snapshot.session_id;
         peer.dtls_active = snapshot.dtls_active;
-        peer.wanted_channels = snapshot.wanted_channels;
+        peer.shown = snapshot.shown;
         peer.negotiator = Negotiator::import(snapshot.negotiation)?;
-        if let Some(fingerprint) = peer.negotiator.remote().and_then(|remote| remote.fingerprint) {
-            peer.start_dtls(now, fingerprint);
+        peer.ear = if snapshot.connected { Ear::UntilNegotiated(Vec::new()) } else { Ear::UntilChecked };
+        match snapshot.channels {
+            None => peer.wanted_channels = snapshot.wanted_channels,
+            Some(open) => {
+                let (unconfirmed, waiting) = (snapshot.unconfirmed_channels, snapshot.wanted_channels);
+                let carried = Carried { associated: snapshot.associated, open, unconfirmed, waiting };
+                peer.data = Some(DataChannels::restored(peer.dtls_active, carried));
+            }
         }
-        peer.data = snapshot.channels.map(|open| DataChannels::restored(peer.dtls_active, open));
         let outgoing: Vec<SenderInfo> = peer
             .negotiator
             .sections()
@@ -114,4 +168,8 @@ impl Peer {
     pub fn sender_on(&self, mid: Mid) -> Option<SenderKey> {
         self.senders.keyed().find(|(_, sender)| sender.info.mid == mid).map(|(key, _)| key)
     }
+}
+
+fn yes() -> bool {
+    true
 }

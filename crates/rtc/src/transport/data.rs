@@ -27,6 +27,13 @@ pub const MAX_BUFFERED: usize = 4 * 1024 * 1024;
 /// SCTP payload per packet: DTLS overhead and IPv6/UDP headers within 1,200 bytes.
 const MAX_PAYLOAD: u32 = 1_120;
 
+/// Retransmission as in browsers, not as RFC 9260 has it for the networks of its time: a client that comes back from
+/// ten seconds without network would otherwise wait as long again, and a first packet that is lost would cost three
+/// seconds. Only ICE decides when the other side is gone, so no number of retries ends the association.
+const RTO_INITIAL_MS: u64 = 500;
+const RTO_MIN_MS: u64 = 400;
+const RTO_MAX_MS: u64 = 3_000;
+
 /// The association needs an address to speak of; the real one is ICE's business.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
 
@@ -102,6 +109,27 @@ pub enum SendError {
 struct Channel {
     config: ChannelConfig,
     open: bool,
+    /// The other side may not have heard of it: the next association begins with telling.
+    announce: bool,
+}
+
+impl Channel {
+    fn new(config: ChannelConfig, open: bool) -> Channel {
+        Channel { config, open, announce: false }
+    }
+}
+
+/// Channels carried to another process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried {
+    /// The other side has had an association with us. Otherwise it begins one as it always would.
+    pub(crate) associated: bool,
+    /// The other side has opened them, or confirmed them.
+    pub(crate) open: Vec<(ChannelId, ChannelConfig)>,
+    /// We have opened them, and the other side may not know.
+    pub(crate) unconfirmed: Vec<(ChannelId, ChannelConfig)>,
+    /// To be opened when there is an association.
+    pub(crate) waiting: Vec<ChannelConfig>,
 }
 
 /// Who starts the association once DTLS is up.
@@ -121,7 +149,10 @@ pub struct DataChannels {
     channels: HashMap<ChannelId, Channel>,
     /// Asked for before the association was up.
     waiting: Vec<ChannelConfig>,
+    dtls_client: bool,
     connected: bool,
+    /// There was an association once, here or with a process before us.
+    was_connected: bool,
     start: Start,
     events: VecDeque<DataEvent>,
 }
@@ -135,7 +166,9 @@ impl DataChannels {
             next_id: u16::from(!dtls_client),
             channels: HashMap::new(),
             waiting: Vec::new(),
+            dtls_client,
             connected: false,
+            was_connected: false,
             start: Start::Nobody,
             events: VecDeque::new(),
         };
@@ -146,34 +179,43 @@ impl DataChannels {
     }
 
     /// Channels that the other side has open already: it spoke with another process of ours until now. The
-    /// association is ours to begin anew, when DTLS is up; the other side takes it as a restart (RFC 9260
-    /// §5.2.2). Each channel is reported as opened then.
-    pub(crate) fn restored(
-        dtls_client: bool,
-        open: impl IntoIterator<Item = (ChannelId, ChannelConfig)>,
-    ) -> DataChannels {
-        let open = open.into_iter().take(MAX_CHANNELS);
-        let channels: HashMap<_, _> =
-            open.map(|(id, config)| (id, Channel { config, open: false })).collect();
-        DataChannels {
+    /// association is ours to begin anew, if there was one, when DTLS is up; the other side takes it as a restart
+    /// (RFC 9260 §5.2.2). Each channel is reported as opened then.
+    pub(crate) fn restored(dtls_client: bool, carried: Carried) -> DataChannels {
+        let open = carried.open.into_iter().map(|(id, config)| (id, Channel::new(config, false)));
+        let unconfirmed = carried.unconfirmed.into_iter();
+        let unconfirmed =
+            unconfirmed.map(|(id, config)| (id, Channel { config, open: false, announce: true }));
+        let channels: HashMap<_, _> = open.chain(unconfirmed).take(MAX_CHANNELS).collect();
+        let mut channels = DataChannels {
             endpoint: endpoint(),
             association: None,
             next_id: u16::from(!dtls_client),
             channels,
-            waiting: Vec::new(),
+            waiting: carried.waiting,
+            dtls_client,
             connected: false,
-            start: Start::We,
+            was_connected: carried.associated,
+            start: if carried.associated { Start::We } else { Start::Nobody },
             events: VecDeque::new(),
+        };
+        if dtls_client && !carried.associated {
+            channels.connect();
         }
+        channels
     }
 
     /// The other side has become another process: the association ends, its channels stay and are reported
-    /// as opened again when that process has begun a new one.
+    /// as opened again when that process has begun a new one. If there was none yet it is for us to begin, as before.
     pub(crate) fn restart(&mut self) {
+        let begins = self.association.is_some() && !self.was_connected;
         self.endpoint = endpoint();
         self.association = None;
         self.connected = false;
         self.channels.values_mut().for_each(|channel| channel.open = false);
+        if begins {
+            self.connect();
+        }
     }
 
     /// DTLS can carry packets from now on.
@@ -184,12 +226,41 @@ impl DataChannels {
         }
     }
 
-    /// Channels that are open, or were before a restart.
-    pub(crate) fn export(&self) -> Vec<(ChannelId, ChannelConfig)> {
-        let mut channels: Vec<_> =
-            self.channels.iter().map(|(id, channel)| (*id, channel.config.clone())).collect();
-        channels.sort_by_key(|(id, _)| *id);
-        channels
+    /// Whether there is an association now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// For another process that goes on with the other side.
+    pub(crate) fn export(&self) -> Carried {
+        let (associated, waiting) = (self.was_connected, self.waiting.clone());
+        let mut carried = Carried { associated, waiting, ..Carried::default() };
+        for (id, channel) in &self.channels {
+            // Between two associations every channel is closed, but only new ones are unknown to the other side.
+            let confirmed = !channel.announce && (channel.open || !self.connected);
+            let list = if confirmed { &mut carried.open } else { &mut carried.unconfirmed };
+            list.push((*id, channel.config.clone()));
+        }
+        carried.open.sort_by_key(|(id, _)| *id);
+        carried.unconfirmed.sort_by_key(|(id, _)| *id);
+        carried
+    }
+
+    /// All channels, whether usable now or not.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ChannelId, &ChannelConfig)> {
+        self.channels.iter().map(|(id, channel)| (*id, &channel.config))
+    }
+
+    /// The other side has a channel of its own making open that we have not heard of: what it said was meant for a
+    /// process before us.
+    pub(crate) fn adopt(&mut self, id: ChannelId, config: ChannelConfig) {
+        if self.channels.contains_key(&id) || self.channels.len() >= MAX_CHANNELS {
+            return;
+        }
+        self.channels.insert(id, Channel::new(config, false));
+        if self.connected {
+            self.reopen(id);
+        }
     }
 
     fn connect(&mut self) {
@@ -250,8 +321,11 @@ impl DataChannels {
     pub(crate) fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
         let packet = Bytes::copy_from_slice(packet);
         match self.endpoint.handle(now, PEER, None, None, packet) {
-            Some((handle, DatagramEvent::NewAssociation(association))) => {
-                // A second INIT (a peer that restarted) replaces the first association.
+            // A second INIT (a peer that restarted) replaces the first association. When both sides begin at once the
+            // DTLS client's stands.
+            Some((handle, DatagramEvent::NewAssociation(association)))
+                if !(self.dtls_client && self.association.is_some() && !self.connected) =>
+            {
                 self.association = Some((handle, association));
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
@@ -261,7 +335,7 @@ impl DataChannels {
                     association.handle_event(event);
                 }
             }
-            None => {}
+            Some((_, DatagramEvent::NewAssociation(_))) | None => {}
         }
         self.process();
     }
@@ -299,6 +373,7 @@ impl DataChannels {
             match event {
                 Event::Connected => {
                     self.connected = true;
+                    self.was_connected = true;
                     fresh = true;
                 }
                 Event::Stream(StreamEvent::Readable { id } | StreamEvent::Opened { id }) => readable.push(id),
@@ -323,26 +398,29 @@ impl DataChannels {
             self.read(id);
         }
         if fresh {
-            self.reopen();
+            let mut known: Vec<_> = self.channels.keys().copied().collect();
+            known.sort_unstable();
+            known.into_iter().for_each(|id| self.reopen(id));
             self.open_waiting();
         }
     }
 
-    /// Channels from before a restart: nothing is said about them, the other side has them open.
-    fn reopen(&mut self) {
-        let known: Vec<_> = self.export();
-        for (id, config) in known {
-            let Some((_, association)) = self.association.as_mut() else { return };
-            // The other side may have used the stream already.
-            if let Err(error) = association.open_stream(id.0, Ppi::Binary) {
-                tracing::debug!(%error, "stream of a data channel exists already");
-            }
-            self.configure(id.0, &config);
-            if let Some(channel) = self.channels.get_mut(&id) {
-                channel.open = true;
-            }
-            self.events.push_back(DataEvent::Opened(id, config));
+    /// A channel from before a restart. Nothing is said about it if the other side has it open. If that is not known it
+    /// is told again, and need not answer: what is sent comes after it.
+    fn reopen(&mut self, id: ChannelId) {
+        let Some((_, association)) = self.association.as_mut() else { return };
+        // The other side may have used the stream already.
+        if let Err(error) = association.open_stream(id.0, Ppi::Binary) {
+            tracing::debug!(%error, "stream of a data channel exists already");
         }
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.open = true;
+        let (config, announce) = (channel.config.clone(), std::mem::take(&mut channel.announce));
+        if announce {
+            self.write_dcep(id.0, &Dcep::Open(config.clone()));
+        }
+        self.configure(id.0, &config);
+        self.events.push_back(DataEvent::Opened(id, config));
     }
 
     fn read(&mut self, id: u16) {
@@ -374,7 +452,7 @@ impl DataChannels {
                     return;
                 }
                 self.write_dcep(id, &Dcep::Ack);
-                self.channels.insert(ChannelId(id), Channel { config: config.clone(), open: true });
+                self.channels.insert(ChannelId(id), Channel::new(config.clone(), true));
                 self.events.push_back(DataEvent::Opened(ChannelId(id), config));
             }
             Ok(Dcep::Ack) => {
@@ -404,7 +482,7 @@ impl DataChannels {
             // The OPEN itself must arrive whatever the channel's reliability; it is set afterwards.
             self.write_dcep(id, &Dcep::Open(config.clone()));
             self.configure(id, &config);
-            self.channels.insert(ChannelId(id), Channel { config, open: false });
+            self.channels.insert(ChannelId(id), Channel::new(config, false));
         }
     }
 
@@ -440,4 +518,8 @@ fn transport() -> TransportConfig {
         .with_max_send_message_size(MAX_MESSAGE)
         .with_max_receive_message_size(MAX_MESSAGE)
         .with_max_receive_buffer_size(1024 * 1024)
+        .with_rto_initial_ms(RTO_INITIAL_MS)
+        .with_rto_min_ms(RTO_MIN_MS)
+        .with_rto_max_ms(RTO_MAX_MS)
+        .with_max_init_retransmits(None)
 }

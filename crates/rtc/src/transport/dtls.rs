@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use aws_lc_rs::digest;
 use dimpl::{Dtls, DtlsCertificate, Output};
+use serde::{Deserialize, Serialize};
 
 use crate::srtp::{KeyingMaterial, SrtpProfile};
 
@@ -15,7 +16,7 @@ use crate::srtp::{KeyingMaterial, SrtpProfile};
 const RECORD_BUFFER: usize = 17 * 1024;
 
 /// SHA-256 of a certificate in DER form, as in `a=fingerprint:sha-256`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
@@ -64,9 +65,20 @@ pub struct DtlsIdentity {
 impl DtlsIdentity {
     /// A fresh self-signed ECDSA certificate.
     pub fn generate() -> Result<Arc<DtlsIdentity>, IdentityError> {
+        Self::with(dimpl::Config::builder())
+    }
+
+    /// For simulations only: timers and nonces follow from the seed, so that a run can be repeated.
+    #[doc(hidden)]
+    pub fn generate_predictable(seed: u64) -> Result<Arc<DtlsIdentity>, IdentityError> {
+        // Signatures vary in length by chance: no flight may need one datagram more for that.
+        Self::with(dimpl::Config::builder().dangerously_set_rng_seed(seed).mtu(1_350))
+    }
+
+    fn with(config: dimpl::ConfigBuilder) -> Result<Arc<DtlsIdentity>, IdentityError> {
         let certificate = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|error| IdentityError::Certificate(error.to_string()))?;
-        let config = dimpl::Config::builder()
+        let config = config
             // ICE has proven the address before a DTLS packet is looked at, so a cookie round trip buys nothing.
             .use_server_cookie(false)
             .build()

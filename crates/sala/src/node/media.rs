@@ -186,7 +186,10 @@ impl Orders {
                     restore(&self.shards, &room.as_str().into(), description).await;
                 }
             }
-            NodeCommand::Activate { room, epoch } => tracing::info!(room, %epoch, "a room has moved here"),
+            NodeCommand::Activate { room, epoch } => {
+                tracing::info!(room, %epoch, "a room has moved here");
+                self.shards.with_room(&room.as_str().into(), |room, now| room.activate(now)).await;
+            }
             NodeCommand::DropPrepared { room } => {
                 self.shards.with_room(&room.as_str().into(), |room, _| Room::abandon(room)).await;
             }

@@ -33,10 +33,17 @@ const MAX_JUMP_S: u64 = 10;
 /// Largest rewritten dependency descriptor.
 const MAX_DD: usize = 255;
 
-/// Numbers that the node before us may still have used after it was asked where it stood, when they cannot be
-/// told from the source: five seconds of video, or of audio.
+/// Numbers that the node before us may still have used after it was asked where it stood, when it could not say in the
+/// end and they cannot be told from the source: five seconds of video, or of audio.
 const SUCCESSION_VIDEO: u16 = 2_048;
 const SUCCESSION_AUDIO: u16 = 512;
+
+/// As far beyond the time that has passed may its timestamps have come then: what a publisher's path held back when it
+/// was asked.
+const SUCCESSION_TIME: Duration = Duration::from_secs(1);
+
+/// A first packet so little behind the last that the node before us has forwarded is a late one of that.
+const LATE: u16 = 64;
 
 /// A stream does not begin this close before its first rollover, where a receiver that misses packets would
 /// count wrong.
@@ -65,6 +72,26 @@ struct Sent {
     epoch: Epoch,
 }
 
+/// Where the node before us stood.
+#[derive(Clone, Copy)]
+struct Inherited {
+    /// How it mapped the numbers of its source …
+    source: Option<SourceSnapshot>,
+    /// … and which number it had reached.
+    reached: u16,
+    /// It has stopped there; otherwise it may have gone on for a while.
+    last: bool,
+}
+
+/// How a first packet here relates to what the node before us has forwarded.
+enum Succession {
+    /// It follows in the same stream, with this timestamp.
+    Follows(u32),
+    /// It was forwarded already, or is too late.
+    Late,
+    Unrelated,
+}
+
 /// Which layers the subscriber is to get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Target {
@@ -77,6 +104,10 @@ pub(crate) struct Forwarder {
     codec: Codec,
     /// `None`: paused.
     target: Option<Target>,
+    /// Another node goes on with our numbers as they are mapped now: nothing new begins here.
+    held: bool,
+    /// A layer has just begun.
+    began: bool,
     /// The simulcast encoding that is being forwarded.
     layer: Option<u8>,
     /// The layer's numbering that is connected to ours.
@@ -97,8 +128,8 @@ pub(crate) struct Forwarder {
     /// The next packet with a dependency descriptor tells which decode targets are left.
     announce_targets: bool,
     history: Vec<Option<Sent>>,
-    /// How the node before us mapped the numbers of its source, and which number it had reached.
-    inherited: Option<(SourceSnapshot, u16)>,
+    /// What the node before us has left, until a packet is forwarded here.
+    inherited: Option<Inherited>,
     /// Scratch for the rewritten heads of one packet.
     head: [u8; Vp8Descriptor::MAX_LEN],
     dd: [u8; MAX_DD],
@@ -111,6 +142,8 @@ impl Forwarder {
         Forwarder {
             codec,
             target: None,
+            held: false,
+            began: false,
             layer: None,
             numbering: 0,
             spatial: 0,
@@ -146,26 +179,52 @@ impl Forwarder {
             picture_id: self.last_ids.picture_id,
             tl0_pic_idx: self.last_ids.tl0_pic_idx,
             key_idx: self.last_ids.key_idx,
-            source: source.or(self.inherited.map(|(source, _)| source)),
+            source: source.or(self.inherited.and_then(|inherited| inherited.source)),
         }
     }
 
-    /// Goes on where another node stopped, with the next key frame.
+    /// Goes on where another node stopped, with the next key frame. That node may forward for a while yet.
     pub(crate) fn import(codec: Codec, snapshot: &ForwarderSnapshot, now: Instant) -> Forwarder {
-        let headroom = if codec.kind() == MediaKind::Video { SUCCESSION_VIDEO } else { SUCCESSION_AUDIO };
         let mut forwarder = Forwarder::new(codec, snapshot.seq, snapshot.timestamp);
-        forwarder.last_ids = Vp8Ids {
+        forwarder.inherit(snapshot, now, false);
+        let headroom = if codec.kind() == MediaKind::Video { SUCCESSION_VIDEO } else { SUCCESSION_AUDIO };
+        if forwarder.started {
+            forwarder.highest_out = u64::from(before_rollover(snapshot.seq.wrapping_add(headroom)));
+        }
+        forwarder
+    }
+
+    /// The node before us has stopped, and says where. Too late once we have begun.
+    pub(crate) fn take_over(&mut self, snapshot: &ForwarderSnapshot, now: Instant) {
+        if self.inherited.is_some_and(|inherited| !inherited.last) {
+            self.inherit(snapshot, now, true);
+        }
+    }
+
+    fn inherit(&mut self, snapshot: &ForwarderSnapshot, now: Instant, last: bool) {
+        self.highest_out = u64::from(before_rollover(snapshot.seq));
+        self.last_timestamp = snapshot.timestamp;
+        self.last_ids = Vp8Ids {
             picture_id: snapshot.picture_id,
             tl0_pic_idx: snapshot.tl0_pic_idx,
             key_idx: snapshot.key_idx,
         };
+        self.inherited = Some(Inherited { source: snapshot.source, reached: snapshot.seq, last });
         if let Some(idle_ms) = snapshot.idle_ms {
-            forwarder.started = true;
-            forwarder.last_sent = now.checked_sub(Duration::from_millis(idle_ms)).or(Some(now));
-            forwarder.highest_out = u64::from(before_rollover(snapshot.seq.wrapping_add(headroom)));
-            forwarder.inherited = snapshot.source.map(|source| (source, snapshot.seq));
+            self.started = true;
+            self.last_sent = now.checked_sub(Duration::from_millis(idle_ms)).or(Some(now));
         }
-        forwarder
+    }
+
+    /// Whether the last packet was the first of a layer: what came before it, of the same frame, is to be forwarded
+    /// now.
+    pub(crate) fn take_began(&mut self) -> bool {
+        std::mem::take(&mut self.began)
+    }
+
+    /// Another node takes the subscription over, or not after all.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     pub(crate) fn set_target(&mut self, target: Option<Target>) {
@@ -240,9 +299,14 @@ impl Forwarder {
         seq: ExtSeq,
         packet: &Packet<'_>,
     ) -> bool {
+        if self.held {
+            return false;
+        }
         let info = &packet.stored.info;
         let video = self.codec.kind() == MediaKind::Video;
-        if video && !(info.keyframe && info.frame_start) {
+        // Nor does a stream begin with a frame that others have overtaken: they would be missing.
+        let late = media.layers[usize::from(layer)].has_passed(packet.stored.timestamp);
+        if video && (!(info.keyframe && info.frame_start) || late) {
             return false;
         }
         let wanted = if media.svc { 0 } else { usize::from(target.spatial) };
@@ -250,14 +314,20 @@ impl Forwarder {
         if self.layer.is_some() && media.best_layer(now, wanted) != Some(usize::from(layer)) {
             return false;
         }
-        let timestamp = match self.inherited.take() {
-            Some((source, reached)) if source.layer == layer => {
-                self.succeed(source, reached, seq, packet.stored.timestamp)
-            }
-            _ => None,
+        let timestamp = match self.inherited {
+            None => self.timestamp_after_switch(now, media, layer, packet.stored.timestamp),
+            Some(inherited) => match self.succeed(inherited, layer, seq, packet.stored.timestamp) {
+                Succession::Late => return false,
+                Succession::Follows(timestamp) => timestamp,
+                Succession::Unrelated => {
+                    let margin =
+                        if inherited.last || !self.started { Duration::ZERO } else { SUCCESSION_TIME };
+                    let estimate = self.timestamp_after_switch(now, media, layer, packet.stored.timestamp);
+                    estimate.wrapping_add(self.ticks(margin))
+                }
+            },
         };
-        let timestamp = timestamp
-            .unwrap_or_else(|| self.timestamp_after_switch(now, media, layer, packet.stored.timestamp));
+        self.inherited = None;
         let ids = packet.stored.vp8.map(|vp8| vp8.ids());
         let next = |last: u16| last.wrapping_add(1);
         self.epochs.clear();
@@ -269,6 +339,7 @@ impl Forwarder {
             tl0: ids.map_or(0, |ids| ids.tl0_pic_idx.wrapping_sub(self.last_ids.tl0_pic_idx.wrapping_add(1))),
             key_idx: ids.map_or(0, |ids| ids.key_idx.wrapping_sub(self.last_ids.key_idx.wrapping_add(1))),
         });
+        self.began = true;
         self.layer = Some(layer);
         self.numbering = media.layers[usize::from(layer)].numbering;
         self.highest_source = seq.0 - 1;
@@ -281,18 +352,26 @@ impl Forwarder {
     }
 
     /// The source is the one that the node before us forwarded: its numbers are mapped as they were, so that
-    /// the subscriber sees no more of a gap than there was. Returns the timestamp; `None` when the numbers do
-    /// not follow.
-    fn succeed(&mut self, source: SourceSnapshot, reached: u16, seq: ExtSeq, timestamp: u32) -> Option<u32> {
+    /// the subscriber sees no more of a gap than there was.
+    fn succeed(&mut self, inherited: Inherited, layer: u8, seq: ExtSeq, timestamp: u32) -> Succession {
+        let Some(source) = inherited.source.filter(|source| source.layer == layer && self.started) else {
+            return Succession::Unrelated;
+        };
         let out = seq.wire().wrapping_sub(source.seq_offset);
         let timestamp = timestamp.wrapping_sub(source.timestamp_offset);
-        let ahead = out.wrapping_sub(reached);
-        let follows = (1..=2 * SUCCESSION_VIDEO).contains(&ahead);
-        if !follows || (timestamp.wrapping_sub(self.last_timestamp) as i32) <= 0 {
-            return None;
+        let ahead = out.wrapping_sub(inherited.reached);
+        let later = (timestamp.wrapping_sub(self.last_timestamp) as i32) > 0;
+        if (1..=2 * SUCCESSION_VIDEO).contains(&ahead) && later {
+            self.highest_out = u64::from(before_rollover(out.wrapping_sub(1)));
+            return Succession::Follows(timestamp);
         }
-        self.highest_out = u64::from(before_rollover(out.wrapping_sub(1)));
-        Some(timestamp)
+        let behind = inherited.reached.wrapping_sub(out);
+        if behind < LATE && !later { Succession::Late } else { Succession::Unrelated }
+    }
+
+    /// A time in ticks of the stream's clock.
+    fn ticks(&self, time: Duration) -> u32 {
+        (time.as_nanos() * u128::from(self.codec.clock_rate_hz()) / 1_000_000_000) as u32
     }
 
     /// The first timestamp on a new source. Both sources' sender reports tell how their clocks relate; failing
@@ -303,8 +382,7 @@ impl Forwarder {
         }
         let rate_hz = u64::from(self.codec.clock_rate_hz());
         let elapsed = self.last_sent.map_or(Duration::ZERO, |at| now.duration_since(at));
-        let elapsed_ticks = (elapsed.as_nanos() * u128::from(rate_hz) / 1_000_000_000) as u32;
-        let expected = self.last_timestamp.wrapping_add(elapsed_ticks.max(1));
+        let expected = self.last_timestamp.wrapping_add(self.ticks(elapsed).max(1));
         let clock_of = |layer: &Layer| layer.clock;
         let from = self.layer.and_then(|from| clock_of(&media.layers[usize::from(from)]));
         let (Some((from_ntp, from_rtp)), Some((to_ntp, to_rtp)), Some(epoch)) =

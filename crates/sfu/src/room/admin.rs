@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use prost::Message as _;
 use proto::signal_response::Message;
 use proto::{DisconnectReason, leave_request::Action};
 
@@ -10,6 +11,7 @@ use super::Room;
 use super::signal::{merged, size_of_map};
 use crate::api::AdminError;
 use crate::participant::ParticipantKey;
+use crate::snapshot::AdminTail;
 
 impl Room {
     /// All participants that the server API shows.
@@ -25,6 +27,10 @@ impl Room {
 
     pub fn remove_participant(&mut self, now: Instant, identity: &str) -> Result<(), AdminError> {
         let key = self.find(identity)?;
+        if self.moving.is_some() {
+            self.pass_admin(AdminTail::Remove { identity: identity.to_owned() });
+            return Ok(());
+        }
         self.remove(now, key, DisconnectReason::ParticipantRemoved, Some(Action::Disconnect), true);
         Ok(())
     }
@@ -41,6 +47,13 @@ impl Room {
             return Err(AdminError::RemoteUnmuteDisabled);
         }
         let track = self.own_track(key, track_sid).ok_or(AdminError::TrackNotFound)?;
+        if self.moving.is_some() {
+            let mut info = self.tracks.get(&track).map(|track| track.info.clone()).unwrap_or_default();
+            info.muted = muted;
+            let (identity, sid) = (identity.to_owned(), track_sid.to_owned());
+            self.pass_admin(AdminTail::Mute { identity, sid, muted });
+            return Ok(info);
+        }
         self.set_muted(now, track, muted);
         let request = proto::MuteTrackRequest { sid: track_sid.to_owned(), muted };
         self.send(key, Message::Mute(request));
@@ -65,6 +78,17 @@ impl Room {
         ];
         if let Some((what, _, limit)) = checks.into_iter().find(|(_, size, limit)| size > limit) {
             return Err(AdminError::TooLarge(what, limit));
+        }
+        if self.moving.is_some() {
+            // As it will be.
+            let mut info = self.participant_info(&self.participants[&key]);
+            info.metadata =
+                if request.metadata.is_empty() { info.metadata } else { request.metadata.clone() };
+            info.name = if request.name.is_empty() { info.name } else { request.name.clone() };
+            info.attributes = attributes;
+            info.permission = request.permission.clone().or(info.permission);
+            self.pass_admin(AdminTail::Update { request: request.encode_to_vec() });
+            return Ok(info);
         }
         if !request.metadata.is_empty() {
             participant.metadata = request.metadata;
@@ -106,6 +130,10 @@ impl Room {
         request: proto::UpdateSubscriptionsRequest,
     ) -> Result<(), AdminError> {
         let key = self.find(&request.identity)?;
+        if self.moving.is_some() {
+            self.pass_admin(AdminTail::Subscriptions { request: request.encode_to_vec() });
+            return Ok(());
+        }
         let update = proto::UpdateSubscription {
             track_sids: request.track_sids,
             subscribe: request.subscribe,
@@ -119,6 +147,11 @@ impl Room {
         let limit = self.config.limits.max_metadata_bytes;
         if metadata.len() > limit {
             return Err(AdminError::TooLarge("metadata", limit));
+        }
+        if self.moving.is_some() {
+            let info = proto::Room { metadata: metadata.clone(), ..self.info() };
+            self.pass_admin(AdminTail::Metadata { metadata });
+            return Ok(info);
         }
         self.options.metadata = metadata;
         self.description_changed(now);

@@ -10,11 +10,14 @@ use proto::participant_info::State;
 use rtc::transport::{ChannelConfig, ChannelId};
 
 use super::Room;
+use super::migrate::MAX_RECENT_BYTES;
 use crate::api::AdminError;
 use crate::participant::{Participant, ParticipantKey, Target, Transport, WaitingData};
+use crate::snapshot::AdminTail;
 
-/// Bytes that wait for a receiver whose channel is not open yet.
-const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Bytes that wait for a receiver whose channel is not open yet: all that it may have to be sent again after it has
+/// moved, and as much that is new.
+const MAX_WAITING_BYTES: usize = 2 * MAX_RECENT_BYTES;
 
 /// A lossy packet is dropped rather than queued behind this many bytes.
 const LOSSY_BUFFER_BYTES: usize = 64 * 1024;
@@ -60,6 +63,25 @@ impl Room {
         self.deliver_waiting(now, key);
     }
 
+    /// Channels that a client has opened, as it says when it goes on with another node: that may not have been told.
+    pub(super) fn adopt_channels(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        channels: &[proto::DataChannelInfo],
+    ) {
+        for channel in channels.iter().filter(|c| c.target() == proto::SignalTarget::Publisher) {
+            let Ok(id) = u16::try_from(channel.id) else { continue };
+            let config = match Label::of(&channel.label) {
+                Label::Reliable | Label::Other => ChannelConfig::reliable(&channel.label),
+                Label::Lossy | Label::DataTrack => ChannelConfig::lossy(&channel.label),
+            };
+            let Some(participant) = self.participants.get_mut(&key) else { return };
+            participant.publisher.peer.adopt_channel(now, ChannelId(id), config);
+        }
+        self.wake_transport(now, key, Target::Publisher);
+    }
+
     pub(super) fn channel_closed(&mut self, key: ParticipantKey, target: Target, id: ChannelId) {
         let Some(transport) = self.participants.get_mut(&key).and_then(|p| p.transport(target)) else {
             return;
@@ -92,13 +114,21 @@ impl Room {
             Label::Reliable => self.data_packet(now, key, message, Kind::Reliable),
             Label::Lossy => self.data_packet(now, key, message, Kind::Lossy),
             Label::Other => {
-                let user = proto::UserPacket { payload: message.to_vec(), ..Default::default() };
-                let packet = proto::DataPacket { value: Some(Value::User(user)), ..Default::default() };
                 let kind = if reliable { Kind::Reliable } else { Kind::Lossy };
-                self.route(now, Some(key), packet, kind, Some(message));
+                self.raw_message(now, key, message, kind);
             }
             Label::DataTrack => {}
         }
+    }
+
+    /// A message of a channel of the application's own.
+    pub(super) fn raw_message(&mut self, now: Instant, from: ParticipantKey, message: &Bytes, kind: Kind) {
+        if self.moving.is_some() && kind == Kind::Reliable {
+            return self.pass_raw(from, message);
+        }
+        let user = proto::UserPacket { payload: message.to_vec(), ..Default::default() };
+        let packet = proto::DataPacket { value: Some(Value::User(user)), ..Default::default() };
+        self.route(now, Some(from), packet, kind, Some(message));
     }
 
     pub(super) fn data_packet(&mut self, now: Instant, from: ParticipantKey, message: &Bytes, kind: Kind) {
@@ -181,7 +211,8 @@ impl Room {
         let numbered = packet.sequence > 0 && kind == Kind::Reliable;
         for receiver in receivers {
             // Who is on its way from another node says first what it has: then it gets this, in order.
-            let arriving = self.participants.get(&receiver).is_some_and(|p| p.arrival.is_some());
+            let arrival = self.participants.get(&receiver).and_then(|p| p.arrival.as_ref());
+            let arriving = arrival.is_some_and(|arrival| !arrival.synced);
             if !(arriving && numbered) {
                 self.deliver(now, receiver, &encoded, kind, raw);
             }
@@ -233,7 +264,8 @@ impl Room {
     /// Sends what waited for a channel to open or to drain.
     pub(super) fn deliver_waiting(&mut self, now: Instant, key: ParticipantKey) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
-        if participant.waiting_data.is_empty() {
+        if participant.waiting_data.is_empty() || self.moving.is_some() {
+            // What waits goes along with a room that moves.
             return;
         }
         while let Some(waiting) = participant.waiting_data.pop_front() {
@@ -258,6 +290,10 @@ impl Room {
     pub fn send_data(&mut self, now: Instant, request: proto::SendDataRequest) -> Result<(), AdminError> {
         if !matches!(request.nonce.len(), 0 | 16) {
             return Err(AdminError::InvalidArgument("nonce should be 16-bytes or not present".to_owned()));
+        }
+        if self.moving.is_some() {
+            self.pass_admin(AdminTail::Send { request: request.encode_to_vec() });
+            return Ok(());
         }
         if !request.nonce.is_empty() && !self.nonces.insert(&request.nonce) {
             return Ok(());

@@ -13,6 +13,7 @@ use super::{Life, Room};
 use crate::api::*;
 use crate::ids;
 use crate::participant::*;
+use crate::snapshot::AdminTail;
 
 /// Clients ping this often, in seconds, …
 const PING_INTERVAL_S: i32 = 5;
@@ -50,6 +51,7 @@ impl Room {
         if self.life == Life::Finished || self.moving.is_some() {
             return Err(JoinError::RoomClosing);
         }
+        self.activate(now);
         if let Some(resume) = params.resume.clone() {
             self.resume(now, params, &resume);
             return Ok(());
@@ -275,6 +277,7 @@ impl Room {
         for (_, transport) in participant.transports() {
             transport.lost_since = None;
         }
+        participant.told_quality.clear();
         let response = proto::ReconnectResponse {
             ice_servers: participant.ice_servers.clone(),
             client_configuration: Some(proto::ClientConfiguration::default()),
@@ -291,10 +294,11 @@ impl Room {
             self.sessions.remove(&session);
             return self.output(RoomOutput::Session(session, SessionOutput::Abort));
         }
-        self.send_everybody_to(key);
+        self.send_everybody_to(now, key);
         self.send(key, Message::RoomUpdate(proto::RoomUpdate { room: Some(self.info()) }));
         self.resend_subscription_permissions(key);
         self.send_refresh_token(key);
+        self.tell_media_state(now, key);
         self.restart_subscriber_ice(now, key);
     }
 
@@ -315,8 +319,7 @@ impl Room {
             return;
         }
         participant.signal = Signal::Lost { since: now };
-        let media_lives = participant.transports().any(|(_, transport)| transport.connected);
-        if !media_lives {
+        if !participant.may_come_back() {
             self.remove(now, key, DisconnectReason::SignalClose, None, true);
         }
     }
@@ -362,7 +365,7 @@ impl Room {
         let mut info = self.participant_info(&participant);
         info.disconnect_reason = reason as i32;
         if announce && !participant.is_hidden() {
-            self.broadcast_departure(&info, replaced);
+            self.broadcast_departure(now, &info, replaced);
         }
         self.event(if participant.announced_active {
             RoomEvent::ParticipantLeft(info)
@@ -387,7 +390,10 @@ impl Room {
         if self.life == Life::Finished {
             return;
         }
-        if self.moving.is_some() {
+        if self.moving.is_some() && reason == DisconnectReason::RoomDeleted {
+            return self.pass_admin(AdminTail::Close { reason: reason as i32 });
+        }
+        if self.moving.is_some() || self.dormant.is_some() {
             return self.vanish();
         }
         self.expected.expire_all();

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use proto::participant_info::State;
 use proto::signal_response::Message;
-use rtc::{Egress, MediaKind, MediaPacket, Path, PeerEvent, SenderKey, StreamKey};
+use rtc::{Egress, ExtSeq, MediaKind, MediaPacket, Path, PeerEvent, SenderKey, StreamKey};
 
 use super::Room;
+use super::migrate::Handshake;
 use crate::api::*;
-use crate::media::forwarder::Target as LayerTarget;
+use crate::media::forwarder::{Forwarder, Target as LayerTarget};
 use crate::participant::{Participant, ParticipantKey, StreamOwner, Target};
 use crate::publication::{TrackKey, TrackPublication};
 
@@ -119,16 +120,23 @@ impl Room {
                 continue;
             }
             let red = peer.takes_red(subscription.sender);
-            for fresh in &media.fresh {
-                let Some(mut packet) = subscription.forwarder.forward(now, media, fresh.layer, fresh.seq)
-                else {
-                    continue;
-                };
+            let (sender, forwarder) = (subscription.sender, &mut subscription.forwarder);
+            let mut forward = |forwarder: &mut Forwarder, layer: u8, seq: ExtSeq| {
+                let Some(mut packet) = forwarder.forward(now, media, layer, seq) else { return };
                 if packet.red && !red {
                     packet.body = primary(packet.body);
                     packet.red = false;
                 }
-                peer.send_media(now, subscription.sender, &packet, out);
+                peer.send_media(now, sender, &packet, out);
+            };
+            for fresh in &media.fresh {
+                forward(forwarder, fresh.layer, fresh.seq);
+                if forwarder.take_began() {
+                    let later = media.layers[usize::from(fresh.layer)].after(fresh.seq);
+                    let here =
+                        |seq: ExtSeq| media.fresh.iter().any(|f| f.layer == fresh.layer && f.seq == seq);
+                    later.filter(|seq| !here(*seq)).for_each(|seq| forward(forwarder, fresh.layer, seq));
+                }
             }
             if let Some(layer) = subscription.forwarder.wants_keyframe(now, media) {
                 wanted[layer] = true;
@@ -182,13 +190,16 @@ impl Room {
             }
             PeerEvent::Connected => {
                 transport.connected = true;
-                self.transport_connected(now, key, target);
+                if !self.handshake_ended(key, target, Handshake::Done) {
+                    self.transport_connected(now, key, target);
+                }
             }
             PeerEvent::IceDisconnected => transport.lost_since = Some(now),
             PeerEvent::IceReconnected => transport.lost_since = None,
             PeerEvent::DtlsFailed => {
-                let reason = proto::DisconnectReason::MediaFailure;
-                self.full_reconnect(now, key, reason);
+                if !self.handshake_ended(key, target, Handshake::Failed) {
+                    self.full_reconnect(now, key, proto::DisconnectReason::MediaFailure);
+                }
             }
             PeerEvent::ChannelOpened(channel, config) => {
                 self.channel_opened(now, key, target, channel, &config);
@@ -218,11 +229,12 @@ impl Room {
         }
     }
 
-    fn transport_connected(&mut self, now: Instant, key: ParticipantKey, target: Target) {
+    pub(super) fn transport_connected(&mut self, now: Instant, key: ParticipantKey, target: Target) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let primary = if participant.subscriber_primary() { Target::Subscriber } else { Target::Publisher };
         if target == primary {
             self.set_state(now, key, State::Active);
+            self.settled(key);
             self.reconcile_subscriber(now, key);
         }
         self.start_bound(now, key);
@@ -348,6 +360,10 @@ impl Room {
     /// Shares a subscriber's bandwidth among its video tracks: each gets its lowest layer first, screen shares
     /// before cameras, then all are raised in turn as far as wish and estimate allow.
     pub(super) fn allocate(&mut self, now: Instant, key: ParticipantKey) {
+        if self.moving.is_some() {
+            // The room's next node goes on with what is forwarded now.
+            return;
+        }
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let allow_pause = participant.allow_pause;
         let bound: Vec<TrackKey> = participant.bound.iter().copied().collect();
@@ -442,6 +458,37 @@ impl Room {
         let stream_states: Vec<proto::StreamStateInfo> = states.into_iter().filter_map(info).collect();
         if !stream_states.is_empty() {
             self.send(key, Message::StreamStateUpdate(proto::StreamStateUpdate { stream_states }));
+        }
+    }
+
+    /// To a client that resumes: what it may have missed of which layers are wanted, what is paused and who speaks.
+    pub(super) fn tell_media_state(&mut self, now: Instant, key: ParticipantKey) {
+        let Some(participant) = self.participants.get(&key) else { return };
+        let published = participant.published.clone();
+        let mut states = Vec::new();
+        let mut speakers = Vec::new();
+        let heard = participant.bound.iter().chain(&published).filter_map(|track| self.tracks.get(track));
+        for track in heard {
+            let Some(publisher) = self.participants.get(&track.publisher) else { continue };
+            if track.kind == MediaKind::Audio {
+                let level = self.speakers.level(track.key);
+                let sid = publisher.sid.to_string();
+                speakers.push(proto::SpeakerInfo { sid, level, active: level > 0.0 });
+            } else if let Some(subscription) = track.subscriptions.iter().find(|sub| sub.subscriber == key)
+                && participant.allow_pause
+            {
+                states.push((track.publisher, track.sid.clone(), subscription.paused));
+            }
+        }
+        self.tell_stream_states(key, states);
+        if !speakers.is_empty() {
+            self.send(key, Message::SpeakersChanged(proto::SpeakersChanged { speakers }));
+        }
+        for track in published {
+            if let Some(track) = self.tracks.get_mut(&track) {
+                track.dynacast.force();
+            }
+            self.poll_dynacast(now, track);
         }
     }
 
@@ -573,7 +620,7 @@ impl Room {
         let scores: Vec<_> = self
             .participants
             .values()
-            .filter(|participant| participant.state == State::Active)
+            .filter(|participant| participant.state == State::Active && participant.arrival.is_none())
             .map(|participant| (participant.key, crate::quality::score(participant)))
             .collect();
         let infos: Vec<_> = scores

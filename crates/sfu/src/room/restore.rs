@@ -48,6 +48,20 @@ impl Expected {
     pub(super) fn expire_all(&mut self) {
         self.until = None;
     }
+
+    /// For another node: whom it is to expect, and for how many milliseconds.
+    pub(super) fn export(&self, now: Instant) -> (Vec<ParticipantDescription>, u64) {
+        let left = self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        (self.participants.values().cloned().collect(), left.as_millis() as u64)
+    }
+
+    pub(super) fn import(participants: Vec<ParticipantDescription>, left_ms: u64, now: Instant) -> Expected {
+        let named = participants.into_iter();
+        Expected {
+            participants: named.map(|participant| (participant.identity.clone(), participant)).collect(),
+            until: Some(now + Duration::from_millis(left_ms)),
+        }
+    }
 }
 
 /// How long a client takes to show what it was told last.
@@ -97,11 +111,8 @@ impl Room {
         room.sid = description.sid;
         room.created_ms = description.created_ms;
         room.life = Life::Empty { since: now, departed: !description.participants.is_empty() };
-        let expected = description.participants.into_iter();
-        room.expected = Expected {
-            participants: expected.map(|participant| (participant.identity.clone(), participant)).collect(),
-            until: Some(now + RETURN_TIMEOUT),
-        };
+        let expected = description.participants;
+        room.expected = Expected::import(expected, RETURN_TIMEOUT.as_millis() as u64, now);
         room.timers.schedule(now + RETURN_TIMEOUT);
         room
     }

@@ -25,13 +25,13 @@ impl Room {
     pub fn handle_signal(&mut self, now: Instant, session: SessionId, request: proto::SignalRequest) {
         let Some(&key) = self.sessions.get(&session) else { return };
         if self.moving.is_some() {
-            return self.pass_signal(key, request);
+            return self.pass_signal(key, &request);
         }
-        self.ask(now, key, request);
+        self.request(now, key, request);
     }
 
     /// Carries out what a participant asks for.
-    pub(super) fn ask(&mut self, now: Instant, key: ParticipantKey, request: proto::SignalRequest) {
+    pub(super) fn request(&mut self, now: Instant, key: ParticipantKey, request: proto::SignalRequest) {
         let Some(message) = request.message else { return };
         match message {
             Ask::Offer(offer) => self.client_offer(now, key, offer),
@@ -216,6 +216,9 @@ impl Room {
         }
         if let Some(update) = &state.subscription {
             self.client_subscription(now, key, update);
+        }
+        if self.participants.get(&key).is_some_and(|participant| participant.arrival.is_some()) {
+            self.adopt_channels(now, key, &state.data_channels);
         }
         self.replay_data(now, key, &state.datachannel_receive_states);
     }

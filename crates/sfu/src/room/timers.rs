@@ -115,6 +115,9 @@ impl Room {
         if self.moving.is_some() {
             return self.check_moving(now);
         }
+        if self.dormant.is_some() {
+            return self.check_dormant(now);
+        }
         self.end_expected(now);
         self.reunite(now);
         self.tell_description(now);
@@ -134,11 +137,10 @@ impl Room {
 
     fn check_participant(&mut self, now: Instant, key: ParticipantKey) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
-        if let Some(arrival) = participant.arrival.as_ref().filter(|arrival| !arrival.resumed) {
-            if now >= arrival.until && participant.session().is_none() {
-                self.remove(now, key, DisconnectReason::ConnectionTimeout, None, true);
-            }
-            return;
+        match Self::is_overdue(participant, now) {
+            Some(true) => return self.give_up(now, key),
+            Some(false) if participant.session().is_none() => return,
+            Some(false) | None => {}
         }
         if participant.state != State::Active && now >= participant.joined_at + JOIN_TIMEOUT {
             let action = livekit_protocol::leave_request::Action::Disconnect;
@@ -155,7 +157,13 @@ impl Room {
     fn check_connection(&mut self, now: Instant, key: ParticipantKey) {
         let Some(participant) = self.participants.get_mut(&key) else { return };
         let lost_since = participant.transports().filter_map(|(_, transport)| transport.lost_since).min();
-        let Some(lost_since) = lost_since else { return };
+        let media_lives = participant.transports().any(|(_, transport)| transport.peer.is_ice_connected());
+        // Without signalling it may be gone although nothing was lost since its last resume: nothing came up.
+        let lost_since = match (lost_since, participant.signal) {
+            (Some(lost_since), _) => lost_since,
+            (None, Signal::Lost { since }) if !media_lives => since,
+            (None, _) => return,
+        };
         match participant.signal {
             Signal::Connected(session) if participant.protocol() > 12 => {
                 participant.signal = Signal::Lost { since: now };
@@ -167,7 +175,7 @@ impl Room {
             }
             Signal::Connected(_) => {}
             Signal::Lost { since } if now >= since.max(lost_since) + RESUME_TIMEOUT => {
-                self.remove(now, key, DisconnectReason::ConnectionTimeout, None, true);
+                self.give_up(now, key);
             }
             Signal::Lost { .. } => {}
         }

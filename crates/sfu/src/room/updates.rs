@@ -1,5 +1,6 @@
 //! What everybody is told: participants, the room, speakers and connection quality (livekit.md §2.11).
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -7,7 +8,9 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 
 use super::Room;
+use super::migrate::before;
 use crate::participant::{Participant, ParticipantKey};
+use crate::snapshot::DepartedSnapshot;
 
 /// Room counters are told at most this often.
 const ROOM_UPDATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -17,6 +20,40 @@ const BATCH_ABOVE: usize = 50;
 
 /// … this often.
 const BATCH_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Who left is remembered for so long: clients that were without signalling meanwhile, by a move or a break of their
+/// own, must be told. All their tries to come back take less.
+const DEPARTED_AGE: Duration = Duration::from_secs(60);
+
+/// So many of them. Whoever misses more than that sees ghosts until it joins anew.
+const MAX_DEPARTED: usize = 1_000;
+
+/// Who has left lately.
+#[derive(Default)]
+pub(super) struct Departed(VecDeque<(Instant, proto::ParticipantInfo)>);
+
+impl Departed {
+    fn push(&mut self, now: Instant, info: proto::ParticipantInfo) {
+        self.0.retain(|(at, _)| now.duration_since(*at) < DEPARTED_AGE);
+        if self.0.len() == MAX_DEPARTED {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, info));
+    }
+
+    pub(super) fn export(&self, now: Instant) -> Vec<DepartedSnapshot> {
+        let aged = |(at, info): &(Instant, proto::ParticipantInfo)| DepartedSnapshot {
+            age_ms: now.duration_since(*at).as_millis() as u64,
+            info: info.clone(),
+        };
+        self.0.iter().map(aged).collect()
+    }
+
+    pub(super) fn import(departed: Vec<DepartedSnapshot>, now: Instant) -> Departed {
+        let departed = departed.into_iter().take(MAX_DEPARTED);
+        Departed(departed.map(|gone| (before(now, gone.age_ms), gone.info)).collect())
+    }
+}
 
 /// Changes that wait to be told together.
 #[derive(Default)]
@@ -76,13 +113,29 @@ impl Room {
 
     /// Somebody has left. Whoever was replaced under its identity is not shown as gone to clients that
     /// understand the change of sid.
-    pub(super) fn broadcast_departure(&mut self, info: &proto::ParticipantInfo, replaced: bool) {
+    pub(super) fn broadcast_departure(
+        &mut self,
+        now: Instant,
+        info: &proto::ParticipantInfo,
+        replaced: bool,
+    ) {
+        self.departed.push(now, info.clone());
         let message = update(vec![info.clone()]);
         self.broadcast(message, |other| !replaced || other.protocol() <= 11);
     }
 
-    /// Everything about everybody, as a resuming client needs it.
-    pub(super) fn send_everybody_to(&mut self, key: ParticipantKey) {
+    /// Everything about everybody, as a resuming client needs it: who has left meanwhile comes first.
+    pub(super) fn send_everybody_to(&mut self, now: Instant, key: ParticipantKey) {
+        let lately = |at: &Instant| now.duration_since(*at) < DEPARTED_AGE;
+        let departed = self
+            .departed
+            .0
+            .iter()
+            .filter(|(at, info)| lately(at) && !self.by_identity.contains_key(info.identity.as_str()));
+        let departed: Vec<_> = departed.map(|(_, info)| info.clone()).collect();
+        if !departed.is_empty() {
+            self.send(key, update(departed));
+        }
         let visible = self.participants.values().filter(|other| other.key == key || !other.is_hidden());
         let everybody = visible.map(|other| self.participant_info(other)).collect();
         self.send(key, update(everybody));
