@@ -1,6 +1,7 @@
 """`sala load-test` beside the stock clients: many rooms, of which it tells what everybody in them experienced."""
 
 import asyncio
+import itertools
 import json
 import signal
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from .cluster import Cluster, sala
 from .limits import FIGURES
 
 END_LIMIT_S = 60
+_loads = itertools.count(1)
 
 
 @dataclass
@@ -43,13 +45,15 @@ async def load(cluster: Cluster, *, rooms: int, publishers: int, subscribers: in
     """Returns when all rooms are there."""
     server = cluster.server
     words = ["load-test", "--json", "--url", server.url, "--api-key", server.key, "--api-secret", server.secret]
-    words += ["--rooms", str(rooms), "--publishers", str(publishers), "--subscribers", str(subscribers)]
+    # Rooms of its own: when a test fails its callers end without a farewell, and those of the next would see them leave.
+    prefix = f"load-{next(_loads)}"
+    words += ["--prefix", prefix, "--rooms", str(rooms), "--publishers", str(publishers), "--subscribers", str(subscribers)]
     words += ["--churn-per-s", str(churn_per_s), "--ramp", "5s", "--duration", "1h"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sala(), *words, stdout=pipe, stderr=pipe)
     running = Load({})
     try:
-        names = {f"load-{number}" for number in range(rooms)}
+        names = {f"{prefix}-{number}" for number in range(rooms)}
         served = lambda status: names <= {room["room"] for room in status["rooms"]}  # noqa: E731
         await cluster.wait(f"{rooms} rooms of the load are there", served, 60)
         yield running
