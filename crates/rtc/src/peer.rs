@@ -754,14 +754,19 @@ fn new_credentials(prefix: &str) -> IceCreds {
     credentials
 }
 
-/// The random number of the ClientHello with which a datagram begins, if it does (RFC 6347 §4.1, §4.2).
+/// The random number of the ClientHello with which a datagram begins, if it does (RFC 6347 §4.1, §4.2). Not: a later
+/// fragment of one, or an encrypted message, whose bytes say nothing.
 fn client_hello(datagram: &[u8]) -> Option<[u8; 32]> {
+    const EPOCH: std::ops::Range<usize> = 3..5;
     const RECORD_HEADER: usize = 13;
+    const FRAGMENT_OFFSET: std::ops::Range<usize> = RECORD_HEADER + 6..RECORD_HEADER + 9;
     const BODY: usize = RECORD_HEADER + 12;
     const VERSION: usize = 2;
     let is_hello = datagram.first() == Some(&HANDSHAKE) && datagram.get(RECORD_HEADER) == Some(&1);
+    let in_clear = datagram.get(EPOCH)? == [0; 2];
+    let begins = datagram.get(FRAGMENT_OFFSET)? == [0; 3];
     let random = datagram.get(BODY + VERSION..)?.first_chunk()?;
-    is_hello.then_some(*random)
+    (is_hello && in_clear && begins).then_some(*random)
 }
 
 fn protocol(proto: Proto) -> Protocol {
@@ -779,4 +784,37 @@ fn local_candidate(path: &Path) -> Option<Candidate> {
     candidate
         .inspect_err(|error| tracing::warn!(%error, %path.local, "address is not usable as candidate"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of one handshake message, or of a part of it from `offset` on.
+    fn record(epoch: u8, message: u8, offset: u8) -> Vec<u8> {
+        let mut datagram = vec![HANDSHAKE, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 0, 0, 80];
+        datagram.extend([message, 0, 0, 120, 0, 0, 0, 0, offset, 0, 0, 68]);
+        datagram.extend([7; 68]);
+        datagram
+    }
+
+    /// Taken for a hello of its own it would have the handshake begin anew with every part.
+    #[test]
+    fn a_later_part_of_a_hello_is_none() {
+        assert_eq!(client_hello(&record(0, 1, 0)), Some([7; 32]));
+        assert_eq!(client_hello(&record(0, 1, 60)), None);
+    }
+
+    /// One in 256 began with a byte that looked like it: that client's handshake never ended.
+    #[test]
+    fn an_encrypted_message_is_no_hello() {
+        assert_eq!(client_hello(&record(1, 1, 0)), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_hello() {
+        let whole = record(0, 1, 0);
+        assert!((0..whole.len()).all(|len| client_hello(&whole[..len]).is_none_or(|hello| hello == [7; 32])));
+        assert_eq!(client_hello(&record(0, 2, 0)), None, "a hello of a server");
+    }
 }
