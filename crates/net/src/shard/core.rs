@@ -195,9 +195,11 @@ impl Core {
             return;
         }
         for key in self.relays.rooms() {
-            if self.relays.is_idle(now, key)
-                && let Some(slot) = self.rooms.get_mut(key)
-            {
+            let Some(slot) = self.rooms.get_mut(key) else { continue };
+            if !slot.room.is_moving() {
+                // It stays after all: nobody goes over, and who falls silent here has only fallen silent.
+                self.relays.close_room(key);
+            } else if slot.room.has_left() && self.relays.is_idle(now, key) {
                 slot.room.abandon();
                 self.after_input(now, key);
             }
