@@ -43,8 +43,10 @@ const MAX_REMOTE_CANDIDATES: usize = 64;
 /// Content type of a DTLS handshake record (RFC 6347 §4.1).
 const HANDSHAKE: u8 = 22;
 
-/// Longest first message of a handshake that is kept for later: more than fits into one datagram on any path.
-const MAX_EARLY_HELLO: usize = 2_048;
+/// Datagrams of a handshake's first message that are kept for later: a ClientHello with post-quantum keys takes two …
+const MAX_EARLY_HELLO: usize = 4;
+/// … each at most so long: more than fits into one on any path.
+const MAX_EARLY_DATAGRAM: usize = 2_048;
 
 /// RTCP that we compose stays under this, tag excluded.
 const MAX_RTCP: usize = 1_200;
@@ -120,7 +122,7 @@ enum Ear {
     /// Carried here from another process with which the client had a session: it will begin another when it has
     /// negotiated with us. Once it has our offer that may be a moment before its answer comes: the last first message of
     /// a handshake is kept.
-    UntilNegotiated(Vec<u8>),
+    UntilNegotiated(Vec<Vec<u8>>),
     /// Carried here from a process with which the client's handshake was under way. What comes may be of that one until
     /// the client checks a way to us, which it cannot before it has our description.
     UntilChecked,
@@ -421,8 +423,13 @@ impl Peer {
         match &mut self.ear {
             Ear::Open => {}
             Ear::UntilNegotiated(early_hello) => {
-                if hello.is_some() && datagram.len() <= MAX_EARLY_HELLO {
-                    *early_hello = datagram.to_vec();
+                if hello.is_some() {
+                    early_hello.clear();
+                }
+                let belongs = hello.is_some() || !early_hello.is_empty();
+                let fits = early_hello.len() < MAX_EARLY_HELLO && datagram.len() <= MAX_EARLY_DATAGRAM;
+                if belongs && fits && datagram.first() == Some(&HANDSHAKE) {
+                    early_hello.push(datagram.to_vec());
                 }
                 return;
             }
@@ -517,17 +524,16 @@ impl Peer {
         self.service_dtls(now, out);
         self.service_rtcp(now, out);
         self.service_probe(now, out);
-        self.due = [
+        // Without keys there is no media, and its timers would be due for ever.
+        let media = self.srtp.as_ref().map(|_| {
+            [self.receiver.poll_timeout(), self.twcc.next_timeout(), self.senders.estimator.next_timeout()]
+        });
+        let transport = [
             self.ice.poll_timeout(),
             self.dtls.as_ref().filter(|_| !self.dtls_waits()).and_then(DtlsSession::poll_timeout),
             self.data.as_ref().and_then(DataChannels::poll_timeout),
-            self.receiver.poll_timeout(),
-            self.twcc.next_timeout(),
-            self.senders.estimator.next_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        ];
+        self.due = transport.into_iter().chain(media.into_iter().flatten()).flatten().min();
     }
 
     fn service_ice(&mut self, out: &mut dyn Egress) {

@@ -213,9 +213,7 @@ impl Peer {
         if let Ear::UntilNegotiated(early_hello) = &mut self.ear {
             let early_hello = std::mem::take(early_hello);
             self.ear = Ear::Open;
-            if !early_hello.is_empty() {
-                self.handle_dtls(now, &early_hello);
-            }
+            early_hello.iter().for_each(|datagram| self.handle_dtls(now, datagram));
         }
         if self.data.is_none() && self.negotiator.has_application() && self.dtls.is_some() {
             let mut data = DataChannels::new(self.dtls_active);
