@@ -6,6 +6,7 @@
 //! [`Peer::poll_timeout`]. Calls without an [`Egress`] only queue: what they cause leaves with the next
 //! call that has one, so call [`Peer::handle_timeout`] soon.
 
+mod hello;
 mod negotiation;
 mod receive;
 mod send;
@@ -27,6 +28,7 @@ use crate::transport::*;
 use crate::twcc::TwccRecorder;
 use crate::{Egress, Path, Proto, Ssrc};
 
+use hello::{Ear, HANDSHAKE, client_hello};
 use receive::Receiver;
 use send::SenderSet;
 
@@ -39,14 +41,6 @@ const MAX_PATHS: usize = 32;
 
 /// Remote candidates that are tried. A host with many interfaces offers a dozen.
 const MAX_REMOTE_CANDIDATES: usize = 64;
-
-/// Content type of a DTLS handshake record (RFC 6347 §4.1).
-const HANDSHAKE: u8 = 22;
-
-/// Datagrams of a handshake's first message that are kept for later: a ClientHello with post-quantum keys takes two …
-const MAX_EARLY_HELLO: usize = 4;
-/// … each at most so long: more than fits into one on any path.
-const MAX_EARLY_DATAGRAM: usize = 2_048;
 
 /// RTCP that we compose stays under this, tag excluded.
 const MAX_RTCP: usize = 1_200;
@@ -113,19 +107,6 @@ pub enum PeerEvent {
     },
     /// The bandwidth towards the peer is estimated anew, in bit/s.
     BandwidthEstimate(u64),
-}
-
-/// What is heard of the client's handshakes.
-#[derive(Debug)]
-enum Ear {
-    Open,
-    /// Carried here from another process with which the client had a session: it will begin another when it has
-    /// negotiated with us. Once it has our offer that may be a moment before its answer comes: the last first message of
-    /// a handshake is kept.
-    UntilNegotiated(Vec<Vec<u8>>),
-    /// Carried here from a process with which the client's handshake was under way. What comes may be of that one until
-    /// the client checks a way to us, which it cannot before it has our description.
-    UntilChecked,
 }
 
 /// One peer connection.
@@ -399,8 +380,8 @@ impl Peer {
         if !self.ice.handle_packet(now, packet) {
             return;
         }
-        if asks && matches!(self.ear, Ear::UntilChecked) {
-            self.ear = Ear::Open;
+        if asks {
+            self.ear.checked();
         }
         self.ice.handle_timeout(now);
         if !self.paths.contains(path) && self.paths.len() < MAX_PATHS {
@@ -420,20 +401,8 @@ impl Peer {
             return;
         }
         let hello = client_hello(datagram);
-        match &mut self.ear {
-            Ear::Open => {}
-            Ear::UntilNegotiated(early_hello) => {
-                if hello.is_some() {
-                    early_hello.clear();
-                }
-                let belongs = hello.is_some() || !early_hello.is_empty();
-                let fits = early_hello.len() < MAX_EARLY_HELLO && datagram.len() <= MAX_EARLY_DATAGRAM;
-                if belongs && fits && datagram.first() == Some(&HANDSHAKE) {
-                    early_hello.push(datagram.to_vec());
-                }
-                return;
-            }
-            Ear::UntilChecked => return,
+        if !self.ear.hears(datagram, hello.is_some()) {
+            return;
         }
         if hello.is_some() && hello != self.hello {
             self.begin_again(now);
@@ -760,21 +729,6 @@ fn new_credentials(prefix: &str) -> IceCreds {
     credentials
 }
 
-/// The random number of the ClientHello with which a datagram begins, if it does (RFC 6347 §4.1, §4.2). Not: a later
-/// fragment of one, or an encrypted message, whose bytes say nothing.
-fn client_hello(datagram: &[u8]) -> Option<[u8; 32]> {
-    const EPOCH: std::ops::Range<usize> = 3..5;
-    const RECORD_HEADER: usize = 13;
-    const FRAGMENT_OFFSET: std::ops::Range<usize> = RECORD_HEADER + 6..RECORD_HEADER + 9;
-    const BODY: usize = RECORD_HEADER + 12;
-    const VERSION: usize = 2;
-    let is_hello = datagram.first() == Some(&HANDSHAKE) && datagram.get(RECORD_HEADER) == Some(&1);
-    let in_clear = datagram.get(EPOCH)? == [0; 2];
-    let begins = datagram.get(FRAGMENT_OFFSET)? == [0; 3];
-    let random = datagram.get(BODY + VERSION..)?.first_chunk()?;
-    (is_hello && in_clear && begins).then_some(*random)
-}
-
 fn protocol(proto: Proto) -> Protocol {
     match proto {
         Proto::Udp => Protocol::Udp,
@@ -790,37 +744,4 @@ fn local_candidate(path: &Path) -> Option<Candidate> {
     candidate
         .inspect_err(|error| tracing::warn!(%error, %path.local, "address is not usable as candidate"))
         .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A record of one handshake message, or of a part of it from `offset` on.
-    fn record(epoch: u8, message: u8, offset: u8) -> Vec<u8> {
-        let mut datagram = vec![HANDSHAKE, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 0, 0, 80];
-        datagram.extend([message, 0, 0, 120, 0, 0, 0, 0, offset, 0, 0, 68]);
-        datagram.extend([7; 68]);
-        datagram
-    }
-
-    /// Taken for a hello of its own it would have the handshake begin anew with every part.
-    #[test]
-    fn a_later_part_of_a_hello_is_none() {
-        assert_eq!(client_hello(&record(0, 1, 0)), Some([7; 32]));
-        assert_eq!(client_hello(&record(0, 1, 60)), None);
-    }
-
-    /// One in 256 began with a byte that looked like it: that client's handshake never ended.
-    #[test]
-    fn an_encrypted_message_is_no_hello() {
-        assert_eq!(client_hello(&record(1, 1, 0)), None);
-    }
-
-    #[test]
-    fn what_is_cut_off_is_no_hello() {
-        let whole = record(0, 1, 0);
-        assert!((0..whole.len()).all(|len| client_hello(&whole[..len]).is_none_or(|hello| hello == [7; 32])));
-        assert_eq!(client_hello(&record(0, 2, 0)), None, "a hello of a server");
-    }
 }

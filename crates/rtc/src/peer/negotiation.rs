@@ -6,7 +6,7 @@ use std::time::Instant;
 use is::{Candidate, IceCreds, Protocol};
 
 use super::receive::{Format, ReceiveSection, Role};
-use super::{Ear, Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
+use super::{Peer, PeerEvent, PeerRole, SenderInfo, SenderKey, new_credentials};
 use crate::negotiate::{Local, Outgoing, ReceivePrefs, SdpError, Section, SectionKind, Setup};
 use crate::transport::{DataChannels, DtlsSession, Fingerprint};
 use crate::{Codec, MediaKind, Mid, Proto, Rid, Ssrc};
@@ -210,11 +210,8 @@ impl Peer {
             (Some(fingerprint), Some(known)) if fingerprint != known => self.restart_dtls(now, fingerprint),
             _ => {}
         }
-        if let Ear::UntilNegotiated(early_hello) = &mut self.ear {
-            let early_hello = std::mem::take(early_hello);
-            self.ear = Ear::Open;
-            early_hello.iter().for_each(|datagram| self.handle_dtls(now, datagram));
-        }
+        let early = self.ear.negotiated();
+        early.iter().for_each(|datagram| self.handle_dtls(now, datagram));
         if self.data.is_none() && self.negotiator.has_application() && self.dtls.is_some() {
             let mut data = DataChannels::new(self.dtls_active);
             std::mem::take(&mut self.wanted_channels).into_iter().for_each(|config| data.open(config));

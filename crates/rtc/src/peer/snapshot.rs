@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ear, Peer, PeerConfig, PeerEvent, SenderInfo, SenderKey};
+use super::hello::Ear;
+use super::{Peer, PeerConfig, PeerEvent, SenderInfo, SenderKey};
 use crate::negotiate::{NegotiationSnapshot, Negotiator, SdpError};
 use crate::transport::{Carried, ChannelConfig, ChannelId, DataChannels, Fingerprint};
 use crate::{Mid, Path};
