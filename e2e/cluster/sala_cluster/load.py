@@ -19,6 +19,8 @@ class Load:
     """Ends at the end of the block; then `report` is what `--json` prints (docs/load-test.md)."""
 
     report: dict
+    # Names of its rooms begin with it.
+    prefix: str
 
     @property
     def rooms_gap_p95_s(self) -> float:
@@ -51,7 +53,7 @@ async def load(cluster: Cluster, *, rooms: int, publishers: int, subscribers: in
     words += ["--churn-per-s", str(churn_per_s), "--ramp", "5s", "--duration", "1h"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sala(), *words, stdout=pipe, stderr=pipe)
-    running = Load({})
+    running = Load({}, prefix)
     try:
         names = {f"{prefix}-{number}" for number in range(rooms)}
         served = lambda status: names <= {room["room"] for room in status["rooms"]}  # noqa: E731

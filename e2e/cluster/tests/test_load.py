@@ -37,7 +37,9 @@ async def test_a_node_of_fifty_rooms_is_drained(cluster, room_name):
         await cluster.wait(f"{full} is empty", lambda status: all(room["node"] != full for room in status["rooms"]), EMPTY_S)
         took = time.monotonic() - began
         browsers = await guests.noticed(began, time.monotonic())
-        assert cluster.webhooks.of("participant_left")[told_before:] == []
+        # Not those of earlier tests, some of whom end without a farewell and are given up meanwhile.
+        left = [event.room.name for event in cluster.webhooks.of("participant_left")[told_before:]]
+        assert [room for room in left if room.startswith((f"{running.prefix}-", room_name))] == []
         await guests.leave()
     print(f"{ROOMS} rooms moved in {took:.1f} s; {running.summary()}; browsers {browsers.longest_gap_s * 1000:.0f} ms")
     running.assert_nobody_was_lost()
