@@ -195,6 +195,11 @@ pub(crate) struct Participant {
 }
 
 impl Participant {
+    /// Whether any of its connections is up.
+    pub(crate) fn media_lives(&mut self) -> bool {
+        self.transports().any(|(_, transport)| transport.connected)
+    }
+
     /// It was here when the room came from another node, and has not come itself yet.
     pub(crate) fn is_awaited(&self) -> bool {
         self.arrival.as_ref().is_some_and(|arrival| !arrival.resumed)

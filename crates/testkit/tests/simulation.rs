@@ -16,6 +16,28 @@ fn assert_clean(world: &World, what: &str) {
     assert!(violations.is_empty(), "{what}: {violations:#?}");
 }
 
+/// Somebody with a voice and a picture in three sizes.
+fn join_and_publish_both(world: &mut World, single: bool) {
+    let index = world.join(single, Conditions::IDEAL);
+    let now = world.now;
+    world.members[index].client.publish(now, MediaKind::Audio, 1);
+    world.members[index].client.publish(now, MediaKind::Video, 3);
+}
+
+fn assert_nobody_is_silent(world: &World, what: &str) {
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        assert_eq!(world.silent_pairs(kind, Duration::from_millis(300)), [], "{what} {kind:?}");
+    }
+}
+
+fn assert_nothing_is_left_after_all_leave(world: &mut World) {
+    for member in &mut world.members {
+        member.client.leave();
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.transports_left(), 0);
+}
+
 #[test]
 fn two_clients_see_and_hear_each_other_in_both_topologies() {
     for (first, second) in [(true, true), (false, false), (true, false)] {
@@ -82,33 +104,20 @@ fn a_room_moves_to_another_node_and_nobody_leaves() {
     for (first, second) in [(true, true), (false, false), (true, false)] {
         let mut world = World::new(11);
         for single in [first, second] {
-            let index = world.join(single, Conditions::IDEAL);
-            let now = world.now;
-            world.members[index].client.publish(now, MediaKind::Audio, 1);
-            world.members[index].client.publish(now, MediaKind::Video, 3);
+            join_and_publish_both(&mut world, single);
         }
         world.run(Duration::from_secs(4));
         let events = world.events.len();
         for seed in 0..3 {
             world.move_room(seed);
             world.run(Duration::from_millis(600));
-            for kind in [MediaKind::Audio, MediaKind::Video] {
-                assert_eq!(
-                    world.silent_pairs(kind, Duration::from_millis(300)),
-                    [],
-                    "{first} {second} {kind:?}"
-                );
-            }
+            assert_nobody_is_silent(&world, &format!("{first} {second}"));
             world.run(Duration::from_secs(25));
         }
         assert_clean(&world, "move");
         assert_eq!(world.events.len(), events, "nobody left or joined: {:?}", &world.events[events..]);
         assert_eq!(world.room().participants().len(), 2);
-        for member in &mut world.members {
-            member.client.leave();
-        }
-        world.run(Duration::from_secs(1));
-        assert_eq!(world.transports_left(), 0);
+        assert_nothing_is_left_after_all_leave(&mut world);
     }
 }
 
@@ -118,10 +127,7 @@ fn a_mirrored_room_survives_its_node() {
     for (first, second) in [(true, true), (false, false), (true, false)] {
         let mut world = World::mirrored(12);
         for single in [first, second, true] {
-            let index = world.join(single, Conditions::IDEAL);
-            let now = world.now;
-            world.members[index].client.publish(now, MediaKind::Audio, 1);
-            world.members[index].client.publish(now, MediaKind::Video, 3);
+            join_and_publish_both(&mut world, single);
         }
         world.run(Duration::from_secs(4));
         let events = world.events.len();
@@ -132,24 +138,14 @@ fn a_mirrored_room_survives_its_node() {
         for seed in 0..3 {
             world.fail_node(seed, Duration::from_millis(700));
             world.run(Duration::from_millis(600));
-            for kind in [MediaKind::Audio, MediaKind::Video] {
-                assert_eq!(
-                    world.silent_pairs(kind, Duration::from_millis(300)),
-                    [],
-                    "{first} {second} {kind:?}"
-                );
-            }
+            assert_nobody_is_silent(&world, &format!("{first} {second}"));
             world.run(Duration::from_secs(2));
         }
         world.run(Duration::from_secs(25));
         assert_clean(&world, "death");
         assert_eq!(world.events.len(), events, "nobody left or joined: {:?}", &world.events[events..]);
         assert_eq!(sids(&mut world), before);
-        for member in &mut world.members {
-            member.client.leave();
-        }
-        world.run(Duration::from_secs(1));
-        assert_eq!(world.transports_left(), 0);
+        assert_nothing_is_left_after_all_leave(&mut world);
     }
 }
 

@@ -48,11 +48,6 @@ fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::
 }
 
 impl NegotiationSnapshot {
-    /// Sections agreed on.
-    pub(crate) fn sections(&self) -> usize {
-        self.sections.len()
-    }
-
     /// Gives every stream of ours another SSRC.
     pub(crate) fn renew_streams(&mut self, rng: &mut fastrand::Rng) {
         for outgoing in self.sections.iter_mut().filter_map(|section| section.outgoing.as_mut()) {

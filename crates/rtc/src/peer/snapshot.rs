@@ -28,11 +28,6 @@ pub struct PeerSnapshot {
 }
 
 impl PeerSnapshot {
-    /// How many sections the connection has: what the size of its description grows with.
-    pub fn sections(&self) -> usize {
-        self.negotiation.sections()
-    }
-
     /// Gives every stream of ours another SSRC: for a successor that does not know which packets the client has
     /// got, so that the client expects nothing of them.
     pub fn renew_streams(&mut self, rng: &mut fastrand::Rng) {

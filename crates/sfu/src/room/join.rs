@@ -327,8 +327,7 @@ impl Room {
         }
         participant.signal = Signal::Lost { since: now };
         let settles = participant.settles_until.is_some_and(|until| now < until);
-        let media_lives = participant.transports().any(|(_, transport)| transport.connected);
-        if !media_lives && !settles {
+        if !participant.media_lives() && !settles {
             self.remove(now, key, DisconnectReason::SignalClose, None, true);
         }
     }

@@ -142,7 +142,7 @@ impl Room {
         }
         if participant.settles_until.take_if(|until| now >= *until).is_some()
             && participant.session().is_none()
-            && !participant.transports().any(|(_, transport)| transport.connected)
+            && !participant.media_lives()
         {
             return self.remove(now, key, DisconnectReason::ConnectionTimeout, None, true);
         }
